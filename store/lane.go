@@ -1,0 +1,224 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Lane is a partition of a group while this process owns it: its table in memory, its open round, its queue of closed
+// ones. A callback works between Begin and End, which hold the lane's lock, so that a round never splits a batch that
+// was handed to End as a whole.
+type Lane struct {
+	e     *Engine
+	part  int32
+	table *Table
+
+	mu     sync.Mutex
+	cells  map[string]*Cell
+	hand   []*Cell // the cells in insertion order, for eviction
+	cur    *round
+	next   []int64 // by input: the offset behind the last record handled
+	closed []int64 // the same at the last closing
+
+	encodeBuf  []byte
+	encodeEnds []int
+
+	q      *queue
+	marked []int64 // by input; guarded by q.mu
+
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+func newLane(e *Engine, part int32, t *Table) *Lane {
+	l := &Lane{
+		e: e, part: part, table: t,
+		cells:  make(map[string]*Cell),
+		next:   make([]int64, e.opts.Inputs),
+		closed: make([]int64, e.opts.Inputs),
+		marked: make([]int64, e.opts.Inputs),
+		q:      newQueue(),
+		stop:   make(chan struct{}),
+	}
+	l.cur = &round{lane: l}
+	l.cur.outs.Store(1)
+	return l
+}
+
+// start runs the lane's two goroutines: one closes rounds, one sends what they release.
+func (l *Lane) start() {
+	l.wg.Add(2)
+	go func() {
+		defer l.wg.Done()
+		tick := time.NewTicker(l.e.opts.Linger)
+		defer tick.Stop()
+		for {
+			select {
+			case <-l.stop:
+				return
+			case <-tick.C:
+				l.mu.Lock()
+				l.close()
+				l.evict()
+				l.mu.Unlock()
+			}
+		}
+	}()
+	go func() {
+		defer l.wg.Done()
+		for {
+			select {
+			case <-l.stop:
+				return
+			case <-l.q.wake:
+				l.sendReleased()
+			}
+		}
+	}()
+}
+
+// Begin locks the lane for a callback. It fails once the engine has stopped; the callback then must not go on.
+func (l *Lane) Begin() error {
+	l.mu.Lock()
+	if err := l.e.Err(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// End unlocks the lane.
+func (l *Lane) End() { l.mu.Unlock() }
+
+// Cell returns the cell of a key. A key that the table does not hold gets a cell with a fresh state, which is kept only
+// if Applied is called on it. The key may alias a buffer.
+func (l *Lane) Cell(key string) (*Cell, error) {
+	if c := l.cells[key]; c != nil {
+		c.recent = true
+		return c, nil
+	}
+	value, err := l.table.get(key)
+	if err != nil {
+		return nil, fmt.Errorf("read %q of partition %d: %w", key, l.part, err)
+	}
+	if value == nil {
+		return &Cell{State: l.e.opts.New(), key: key, applied: notApplied}, nil
+	}
+	applied, enc, err := SplitValue(value)
+	if err != nil {
+		return nil, fmt.Errorf("value of %q in partition %d: %w", key, l.part, err)
+	}
+	state, err := l.e.opts.Decode(enc)
+	if err != nil {
+		return nil, fmt.Errorf("value of %q in partition %d: %w", key, l.part, err)
+	}
+	c := &Cell{State: state, key: string(append([]byte(nil), key...)), applied: applied}
+	l.keep(c)
+	return c, nil
+}
+
+func (l *Lane) keep(c *Cell) {
+	c.recent = true
+	l.cells[c.key] = c
+	l.hand = append(l.hand, c)
+}
+
+// Applied notes that the record at offset has changed the cell's state. The state leaves for the changelog when the
+// round closes.
+func (l *Lane) Applied(c *Cell, offset int64) {
+	if c.applied == notApplied && l.cells[c.key] == nil {
+		c.key = string(append([]byte(nil), c.key...))
+		l.keep(c)
+	}
+	c.applied = offset
+	if c.listed != l.cur {
+		c.listed = l.cur
+		l.cur.cells = append(l.cur.cells, c)
+	}
+}
+
+// rewrite lists a cell again although no record has changed it, so that its value is written to the changelog once more.
+func (l *Lane) rewrite(key string) error {
+	c, err := l.Cell(key)
+	if err == nil && c.applied != notApplied {
+		l.Applied(c, c.applied)
+	}
+	return err
+}
+
+// Output returns a record to fill for Emit: key, value and headers, which it keeps for reuse after the
+// acknowledgement.
+func (l *Lane) Output(topic string, partition int32) *Output {
+	return l.e.newRecord(topic, partition)
+}
+
+// Emit sends an output of the open round. Once the engine has stopped it sends nothing; Begin reports it.
+func (l *Lane) Emit(o *Output) {
+	o.round = l.cur
+	l.cur.outs.Add(1)
+	l.e.send(o)
+}
+
+// Handled notes that everything of the input up to and including offset has been handled.
+func (l *Lane) Handled(input int, offset int64) {
+	if offset+1 > l.next[input] {
+		l.next[input] = offset + 1
+	}
+}
+
+// evict drops cells that were not used for a while once there are too many: those in no unfinished round, which the
+// table can give back. The caller holds l.mu.
+func (l *Lane) evict() {
+	if len(l.cells) <= l.e.opts.CellsMax {
+		return
+	}
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	kept := l.hand[:0]
+	for _, c := range l.hand {
+		if len(l.cells) > l.e.opts.CellsMax*9/10 && !c.recent && c.listed == nil && c.pins == 0 {
+			delete(l.cells, c.key)
+			continue
+		}
+		c.recent = false
+		kept = append(kept, c)
+	}
+	clear(l.hand[len(kept):])
+	l.hand = kept
+}
+
+var errDrain = errors.New("not everything was acknowledged in time; it will be read again")
+
+// drain closes the open round and waits until every round is complete, so that what is done gets committed. It gives up
+// after the timeout or when the engine stops: nothing is lost then, the records are read again.
+func (l *Lane) drain(timeout time.Duration) error {
+	l.mu.Lock()
+	l.close()
+	l.mu.Unlock()
+
+	var timedOut bool
+	t := time.AfterFunc(timeout, func() {
+		l.q.mu.Lock()
+		timedOut = true
+		l.q.mu.Unlock()
+		l.q.idle.Broadcast()
+	})
+	defer t.Stop()
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	for len(l.q.order) > 0 && !timedOut && l.e.Err() == nil {
+		l.q.idle.Wait()
+	}
+	if len(l.q.order) > 0 && l.e.Err() == nil {
+		return fmt.Errorf("partition %d: %w", l.part, errDrain)
+	}
+	return nil
+}
+
+// shut ends the lane's goroutines. A sender that is blocked on the transport is released when the transport closes.
+func (l *Lane) shut() {
+	close(l.stop)
+	l.wg.Wait()
+}
