@@ -1,0 +1,227 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Retention of the logs. A replayed file of a week lies in traffic-raw with its own times as arrival times, so raw
+// keeps twice that; what proves its outcomes is kept a week longer, so that the ledger outlives the longest outage.
+const (
+	rawRetention      = 14 * 24 * time.Hour
+	outcomesRetention = 21 * 24 * time.Hour
+	compactionLag     = 24 * time.Hour
+	// An outcome carries its raw record and headers besides.
+	outcomeBytesMax = 2<<20 + 64<<10
+)
+
+// TopicSpec is a topic as Gantry needs it.
+type TopicSpec struct {
+	Name       string
+	Partitions int32
+	Configs    map[string]string
+}
+
+// Specs returns every topic that an installation needs: inputs, outputs, tables and the loop. forever keeps the logs
+// for good, for a laptop.
+func (t Topics) Specs(forever bool) []TopicSpec {
+	keep := func(d time.Duration) string {
+		if forever {
+			return "-1"
+		}
+		return strconv.FormatInt(d.Milliseconds(), 10)
+	}
+	log := func(name goka.Stream, retention time.Duration, more map[string]string) TopicSpec {
+		c := map[string]string{"cleanup.policy": "delete", "retention.ms": keep(retention)}
+		for k, v := range more {
+			c[k] = v
+		}
+		return TopicSpec{string(name), int32(t.Partitions), c}
+	}
+	table := func(name goka.Table) TopicSpec {
+		return TopicSpec{string(name), int32(t.Partitions), map[string]string{
+			"cleanup.policy": "compact",
+			// A paused instance may overwrite a newer value; recovery repairs that while both are in the log.
+			"min.compaction.lag.ms": strconv.FormatInt(compactionLag.Milliseconds(), 10),
+			"max.message.bytes":     strconv.Itoa(outcomeBytesMax),
+		}}
+	}
+	large := map[string]string{"max.message.bytes": strconv.Itoa(outcomeBytesMax)}
+	specs := []TopicSpec{
+		log(t.Raw, rawRetention, nil),
+		log(t.Events, outcomesRetention, large),
+		log(t.Rejects, outcomesRetention, large),
+		table(DedupTable),
+		table(WindowTable),
+	}
+	if !t.Keyed {
+		specs = append(specs, log(DedupLoop, outcomesRetention, large))
+	}
+	return specs
+}
+
+// EnsureTopics creates what is missing, in one step that several processes may run at once, and waits until every
+// partition has a leader. What exists is left as it is, except that a wrong number of partitions is an error.
+func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (created []string, err error) {
+	brokers, err := adm.ListBrokers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list brokers: %w", err)
+	}
+	replication := int16(min(3, len(brokers)))
+	existing, err := adm.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	for _, s := range specs {
+		if existing.Has(s.Name) {
+			continue
+		}
+		configs := make(map[string]*string, len(s.Configs)+1)
+		for k, v := range s.Configs {
+			configs[k] = kadm.StringPtr(v)
+		}
+		if replication > 1 {
+			configs["min.insync.replicas"] = kadm.StringPtr("2") // acks=all means nothing below two
+		}
+		resp, err := adm.CreateTopic(ctx, s.Partitions, replication, configs, s.Name)
+		if err == nil {
+			err = resp.Err
+		}
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			continue // another process was faster
+		}
+		if err != nil {
+			return created, fmt.Errorf("create topic %s: %w", s.Name, err)
+		}
+		created = append(created, s.Name)
+	}
+	return created, waitForLeaders(ctx, adm, specs)
+}
+
+func waitForLeaders(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	for {
+		problem := error(nil)
+		topics, err := adm.ListTopics(ctx, names...)
+		if err != nil {
+			problem = err
+		}
+		for _, s := range specs {
+			if err != nil {
+				break
+			}
+			d := topics[s.Name]
+			if d.Err != nil {
+				problem = fmt.Errorf("topic %s: %w", s.Name, d.Err)
+				continue
+			}
+			if n := len(d.Partitions); n != int(s.Partitions) {
+				return fmt.Errorf("topic %s has %d partitions, topics.partitions is %d: a sensor would move to another "+
+					"partition than its state; set topics.partitions, or use new topics and groups", s.Name, n, s.Partitions)
+			}
+			for _, p := range d.Partitions {
+				if p.Leader < 0 || p.Err != nil {
+					problem = fmt.Errorf("partition %d of %s has no leader", p.Partition, s.Name)
+				}
+			}
+		}
+		if problem == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), problem)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Difference is something about a topic that is not as Gantry needs it.
+type Difference struct {
+	Topic string `json:"topic"`
+	What  string `json:"what"`
+	Have  string `json:"have"`
+	Want  string `json:"want"`
+	Fatal bool   `json:"fatal"` // readings could be lost or misplaced
+}
+
+// CheckTopics reports every difference between the topics and what they should be.
+func CheckTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]Difference, error) {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	topics, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	configs, err := adm.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
+	}
+	var diffs []Difference
+	for _, s := range specs {
+		d, ok := topics[s.Name]
+		if !ok || d.Err != nil {
+			diffs = append(diffs, Difference{s.Name, "topic", "missing", "present", true})
+			continue
+		}
+		if n := len(d.Partitions); n != int(s.Partitions) {
+			diffs = append(diffs, Difference{s.Name, "partitions", strconv.Itoa(n), strconv.Itoa(int(s.Partitions)), true})
+		}
+		rc, err := configs.On(s.Name, nil)
+		if err != nil {
+			continue
+		}
+		have := make(map[string]string)
+		for _, c := range rc.Configs {
+			have[c.Key] = c.MaybeValue()
+		}
+		diffs = append(diffs, compareConfigs(s, have)...)
+	}
+	return diffs, nil
+}
+
+func compareConfigs(s TopicSpec, have map[string]string) []Difference {
+	keys := make([]string, 0, len(s.Configs))
+	for k := range s.Configs {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var diffs []Difference
+	for _, k := range keys {
+		want, got := s.Configs[k], have[k]
+		switch k {
+		case "cleanup.policy":
+			if got != want {
+				diffs = append(diffs, Difference{s.Name, k, got, want, true})
+			}
+		default: // more is as good
+			if !atLeast(got, want) {
+				diffs = append(diffs, Difference{s.Name, k, got, "at least " + want, k == "max.message.bytes"})
+			}
+		}
+	}
+	return diffs
+}
+
+// atLeast compares numbers in which -1 means without limit.
+func atLeast(got, want string) bool {
+	g, err := strconv.ParseInt(got, 10, 64)
+	if err != nil {
+		return false
+	}
+	w, _ := strconv.ParseInt(want, 10, 64)
+	return g == -1 || w != -1 && g >= w
+}

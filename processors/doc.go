@@ -1,0 +1,12 @@
+// Package processors runs Gantry's goka groups: topics and groups, the settings on which nothing may be lost, the
+// consumer group, and the supervision of a processor. What a record means is decided in the packages below: validate
+// (rules and flags), dedup (accept, number, enrich), window (fold and publish).
+//
+// Delivery: every record of an input is handled at least once, in the order of its partition, and its offset is
+// committed only behind everything that it caused (package store). Handlers make that exactly once by dropping what
+// their state has applied. A processor that fails is built anew from its committed offset and its table; while it is
+// down its partitions are not ready, and nothing else is lost but time.
+//
+// It does not retry single records, and it does not skip any: a record that cannot be handled at all stops the
+// processor, so handlers turn bad input into rejects.
+package processors

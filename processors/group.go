@@ -1,0 +1,515 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Batch is a run of records of one input partition, in order.
+type Batch struct {
+	Topic     string
+	Partition int32
+	Records   []*kgo.Record
+}
+
+// Last returns the offset of the last record.
+func (b *Batch) Last() int64 { return b.Records[len(b.Records)-1].Offset }
+
+const (
+	batchRecordsMax = 512
+	queuedMax       = 8192 // records a partition may hold before it is paused, and it is resumed below half
+	commitInterval  = 500 * time.Millisecond
+	fetchBytesMax   = 8 << 20
+	fetchPartition  = 1 << 20
+)
+
+// Group is a consumer group on kgo behind sarama's interface, so that goka can run it. It differs from sarama's in four
+// ways, each for a reason. A claim delivers a batch as one message, because goka's cost is per message. MarkOffset does
+// nothing, because goka marks a message as soon as its own emits are acknowledged; Mark, which the engine calls, is what
+// gets committed. Consume goes through rebalances by itself, because goka sleeps 5 s whenever it returns. And it returns
+// when the handler fails, because goka would otherwise go on without the partition.
+type Group struct {
+	kafka  Kafka
+	name   goka.Group
+	log    *slog.Logger
+	gate   Gate
+	client *kgo.Client
+
+	life    sync.Mutex // held while a session begins or ends: a shutdown may come in the middle of a recovery
+	mu      sync.Mutex
+	session *session
+}
+
+// Gate may hold back a batch before it is handed on; see Alignment. It returns when the batch may pass or ctx ends.
+type Gate interface {
+	Pass(ctx context.Context, b *Batch)
+}
+
+// NewGroup returns a consumer group. gate may be nil.
+func NewGroup(k Kafka, name goka.Group, gate Gate, log *slog.Logger) *Group {
+	return &Group{kafka: k, name: name, gate: gate, log: log}
+}
+
+var _ sarama.ConsumerGroup = (*Group)(nil)
+
+// Builder gives the group to goka.
+func (g *Group) Builder() goka.ConsumerGroupBuilder {
+	return func([]string, string, string) (sarama.ConsumerGroup, error) { return g, nil }
+}
+
+// Consume runs the handler on the partitions of the group until ctx ends or the handler fails.
+func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	opts := append(g.kafka.Options(),
+		kgo.ConsumerGroup(string(g.name)),
+		kgo.ConsumeTopics(topics...),
+		// Range gives a member the same partitions of every topic. goka cannot do with a cooperative protocol.
+		kgo.Balancers(kgo.RangeBalancer()),
+		kgo.DisableAutoCommit(),
+		// A record is either handed to the session that it was fetched for, or to none.
+		kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.SessionTimeout(sessionTimeout),
+		kgo.HeartbeatInterval(heartbeatInterval),
+		kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.FetchMaxBytes(fetchBytesMax),
+		kgo.FetchMaxPartitionBytes(fetchPartition),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+			if err := g.begin(ctx, parts, h, cancel); err != nil {
+				cancel(err)
+			}
+		}),
+		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) {
+			if err := g.end(true); err != nil {
+				cancel(err)
+			}
+		}),
+		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) {
+			if err := g.end(false); err != nil {
+				cancel(err)
+			}
+		}),
+	)
+	if g.kafka.Instance != "" {
+		opts = append(opts, kgo.InstanceID(g.kafka.Instance))
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("consumer group %s: %w", g.name, err)
+	}
+	g.client = client
+	g.poll(ctx, cancel)
+	endErr := g.end(true)
+	client.CloseAllowingRebalance()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return errors.Join(cause, endErr)
+	}
+	return endErr
+}
+
+func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
+	for ctx.Err() == nil {
+		fetches := g.client.PollFetches(ctx)
+		for _, e := range fetches.Errors() {
+			switch {
+			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed):
+			case errors.Is(e.Err, kerr.FencedInstanceID):
+				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
+			default:
+				g.log.Warn("fetch failed, will be tried again", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+			}
+		}
+		g.mu.Lock()
+		s := g.session
+		g.mu.Unlock()
+		if s != nil {
+			fetches.EachPartition(s.deliver)
+		}
+		g.client.AllowRebalance()
+	}
+}
+
+// begin starts a session: goka recovers its tables in Setup, then each partition is consumed.
+func (g *Group) begin(
+	ctx context.Context, parts map[string][]int32, h sarama.ConsumerGroupHandler, fail context.CancelCauseFunc,
+) error {
+	g.life.Lock()
+	defer g.life.Unlock()
+	sctx, cancel := context.WithCancel(ctx)
+	s := &session{
+		g: g, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
+		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
+		committed: make(map[topicPartition]int64),
+	}
+	for topic, ps := range parts {
+		for _, p := range ps {
+			s.claims[topicPartition{topic, p}] = &claim{
+				s: s, topic: topic, partition: p, end: -1,
+				messages: make(chan *sarama.ConsumerMessage), arrived: make(chan struct{}, 1),
+			}
+		}
+	}
+	g.mu.Lock()
+	g.session = s
+	g.mu.Unlock()
+	g.log.Info("partitions assigned", "partitions", parts)
+	if err := h.Setup(s); err != nil {
+		return fmt.Errorf("set up partitions: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	s.wg.Add(1 + 2*len(s.claims))
+	go s.commitLoop()
+	for _, c := range s.claims {
+		go c.feed()
+		go c.consume()
+	}
+	return nil
+}
+
+// end finishes the session: goka closes its tables in Cleanup, which waits for what is in flight; what was marked until
+// then is committed, if the partitions are still ours.
+func (g *Group) end(owned bool) error {
+	g.life.Lock()
+	defer g.life.Unlock()
+	g.mu.Lock()
+	s := g.session
+	g.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	s.cancel()
+	s.wg.Wait()
+	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
+	g.mu.Lock()
+	g.session = nil
+	g.mu.Unlock()
+	if owned {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		s.commit(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("release partitions: %w", err)
+	}
+	return nil
+}
+
+// Mark notes that everything before next is done. It never blocks.
+func (g *Group) Mark(topic string, partition int32, next int64) {
+	g.mu.Lock()
+	s := g.session
+	g.mu.Unlock()
+	if s != nil {
+		s.mark(topicPartition{topic, partition}, next)
+	}
+}
+
+// Take returns the batch that goka's message stands for: the oldest one handed on for the partition.
+func (g *Group) Take(topic string, partition int32, offset int64) (*Batch, error) {
+	g.mu.Lock()
+	s := g.session
+	g.mu.Unlock()
+	if s == nil {
+		return nil, context.Canceled
+	}
+	c := s.claims[topicPartition{topic, partition}]
+	if c == nil {
+		return nil, fmt.Errorf("%s/%d is not claimed", topic, partition)
+	}
+	return c.take(offset)
+}
+
+// Marked returns the next offset to be committed of a claimed partition.
+func (g *Group) Marked(topic string, partition int32) (next int64, ok bool) {
+	g.mu.Lock()
+	s := g.session
+	g.mu.Unlock()
+	if s == nil {
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, ok = s.marks[topicPartition{topic, partition}]
+	return next, ok
+}
+
+// Errors is part of sarama's interface; errors are returned by Consume.
+func (g *Group) Errors() <-chan error { return nil }
+
+// Close is part of sarama's interface; Consume cleans up after itself.
+func (g *Group) Close() error { return nil }
+
+// Pause, Resume, PauseAll and ResumeAll are part of sarama's interface; goka does not use them.
+func (g *Group) Pause(map[string][]int32)  {}
+func (g *Group) Resume(map[string][]int32) {}
+func (g *Group) PauseAll()                 {}
+func (g *Group) ResumeAll()                {}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// session is the time between two rebalances.
+type session struct {
+	g       *Group
+	ctx     context.Context
+	cancel  context.CancelFunc
+	fail    context.CancelCauseFunc
+	handler sarama.ConsumerGroupHandler
+	parts   map[string][]int32
+	claims  map[topicPartition]*claim
+	wg      sync.WaitGroup
+
+	mu        sync.Mutex
+	marks     map[topicPartition]int64
+	committed map[topicPartition]int64
+}
+
+var _ sarama.ConsumerGroupSession = (*session)(nil)
+
+func (s *session) Claims() map[string][]int32               { return s.parts }
+func (s *session) Context() context.Context                 { return s.ctx }
+func (s *session) Commit()                                  {}
+func (s *session) MarkOffset(string, int32, int64, string)  {}
+func (s *session) ResetOffset(string, int32, int64, string) {}
+
+func (s *session) MarkMessage(*sarama.ConsumerMessage, string) {}
+
+func (s *session) MemberID() string {
+	id, _ := s.g.client.GroupMetadata()
+	return id
+}
+
+func (s *session) GenerationID() int32 {
+	_, generation := s.g.client.GroupMetadata()
+	return generation
+}
+
+func (s *session) mark(tp topicPartition, next int64) {
+	s.mu.Lock()
+	if next > s.marks[tp] {
+		s.marks[tp] = next
+	}
+	s.mu.Unlock()
+}
+
+func (s *session) commitLoop() {
+	defer s.wg.Done()
+	tick := time.NewTicker(commitInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			s.commit(s.ctx)
+		}
+	}
+}
+
+// commit sends what was marked since the last time. A commit that fails is sent again with the next; one that is lost
+// for good costs repeats, which the state drops.
+func (s *session) commit(ctx context.Context) {
+	offsets := make(map[string]map[int32]kgo.EpochOffset)
+	sent := make(map[topicPartition]int64)
+	s.mu.Lock()
+	for tp, next := range s.marks {
+		if next == s.committed[tp] {
+			continue
+		}
+		if offsets[tp.topic] == nil {
+			offsets[tp.topic] = make(map[int32]kgo.EpochOffset)
+		}
+		offsets[tp.topic][tp.partition] = kgo.EpochOffset{Epoch: -1, Offset: next}
+		sent[tp] = next
+	}
+	s.mu.Unlock()
+	if len(sent) == 0 {
+		return
+	}
+	var failed error
+	s.g.client.CommitOffsetsSync(ctx, offsets, commitDone(&failed))
+	if failed != nil {
+		if ctx.Err() == nil {
+			s.g.log.Warn("commit failed, will be tried again", "error", failed)
+		}
+		return
+	}
+	s.mu.Lock()
+	for tp, next := range sent {
+		s.committed[tp] = next
+	}
+	s.mu.Unlock()
+}
+
+// commitDone notes the first error of a commit.
+func commitDone(failed *error) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
+	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			*failed = err
+			return
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil && *failed == nil {
+					*failed = fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+				}
+			}
+		}
+	}
+}
+
+// deliver queues fetched records for their claim. It does not block: a partition that is not consumed as fast as it is
+// fetched is paused, without holding up the others.
+func (s *session) deliver(p kgo.FetchTopicPartition) {
+	c := s.claims[topicPartition{p.Topic, p.Partition}]
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	if p.HighWatermark > c.end {
+		c.end = p.HighWatermark
+	}
+	c.queue = append(c.queue, p.Records...)
+	pause := !c.paused && len(c.queue) > queuedMax
+	c.paused = c.paused || pause
+	c.mu.Unlock()
+	if pause {
+		s.g.client.PauseFetchPartitions(map[string][]int32{p.Topic: {p.Partition}})
+	}
+	select {
+	case c.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// claim is one partition of a session.
+type claim struct {
+	s         *session
+	topic     string
+	partition int32
+	messages  chan *sarama.ConsumerMessage
+	arrived   chan struct{}
+
+	mu     sync.Mutex
+	queue  []*kgo.Record
+	handed []*Batch // handed to goka and not taken yet, oldest first
+	paused bool
+	end    int64
+	seen   int64 // offset of the last record queued into a batch, plus one
+}
+
+var _ sarama.ConsumerGroupClaim = (*claim)(nil)
+
+func (c *claim) Topic() string                            { return c.topic }
+func (c *claim) Partition() int32                         { return c.partition }
+func (c *claim) InitialOffset() int64                     { return sarama.OffsetOldest }
+func (c *claim) HighWaterMarkOffset() int64               { c.mu.Lock(); defer c.mu.Unlock(); return c.end }
+func (c *claim) Messages() <-chan *sarama.ConsumerMessage { return c.messages }
+
+// consume runs goka on the claim. Its return before the session's end means that the processor failed.
+func (c *claim) consume() {
+	defer c.s.wg.Done()
+	if err := c.s.handler.ConsumeClaim(c.s, c); err != nil {
+		c.s.fail(fmt.Errorf("consume %s/%d: %w", c.topic, c.partition, err))
+	}
+	if c.s.ctx.Err() == nil {
+		// goka reports the cause in Cleanup, which end calls.
+		c.s.fail(errStopped)
+	}
+}
+
+var errStopped = errors.New("a partition processor stopped")
+
+// feed hands batches to goka, each as one message without a value.
+func (c *claim) feed() {
+	defer c.s.wg.Done()
+	defer close(c.messages)
+	for {
+		b := c.next()
+		if b == nil {
+			select {
+			case <-c.s.ctx.Done():
+				return
+			case <-c.arrived:
+				continue
+			}
+		}
+		if c.s.g.gate != nil {
+			c.s.g.gate.Pass(c.s.ctx, b)
+		}
+		c.mu.Lock()
+		c.handed = append(c.handed, b)
+		c.mu.Unlock()
+		select {
+		case <-c.s.ctx.Done():
+			return
+		case c.messages <- &sarama.ConsumerMessage{
+			Topic: c.topic, Partition: c.partition, Offset: b.Last(), Timestamp: b.Records[len(b.Records)-1].Timestamp,
+		}:
+		}
+	}
+}
+
+// next cuts a batch off the queue, nil if it is empty.
+func (c *claim) next() *Batch {
+	c.mu.Lock()
+	n := min(len(c.queue), batchRecordsMax)
+	if n == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	b := &Batch{Topic: c.topic, Partition: c.partition, Records: c.queue[:n:n]}
+	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+	resume := c.paused && len(c.queue) < queuedMax/2
+	if resume {
+		c.paused = false
+	}
+	c.mu.Unlock()
+	if resume {
+		c.s.g.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+	}
+	return b
+}
+
+func (c *claim) take(offset int64) (*Batch, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.handed) == 0 || c.handed[0].Last() != offset {
+		return nil, fmt.Errorf("%s/%d: no batch ends at offset %d", c.topic, c.partition, offset)
+	}
+	b := c.handed[0]
+	c.handed = c.handed[1:]
+	if first := b.Records[0].Offset; first < c.seen {
+		return nil, fmt.Errorf("%s/%d: offset %d was delivered after %d", c.topic, c.partition, first, c.seen-1)
+	}
+	c.seen = offset + 1
+	return b, nil
+}
+
+func (g *Group) owned(topic string) []int32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.session == nil {
+		return nil
+	}
+	return g.session.parts[topic]
+}

@@ -1,0 +1,286 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"gantry/store"
+)
+
+// Handler decides what the records of a stage mean. It is called with the batches of one partition one after the other,
+// and with those of different partitions at once.
+type Handler interface {
+	// Handle handles the whole batch of an input (by its place in Stage.Inputs) between l.Begin and l.End. It returns
+	// an error only when the processor has to be built anew, or ctx's when it ended while waiting.
+	Handle(ctx context.Context, l *store.Lane, input int, b *Batch) error
+	// New and Decode make the states of the stage's table.
+	New() store.State
+	Decode(state []byte) (store.State, error)
+}
+
+// Stage is one goka group of the pipeline.
+type Stage struct {
+	Group   goka.Group
+	Inputs  []goka.Stream
+	Loop    bool // the last input is the group's loop
+	Outputs []goka.Stream
+	Handler Handler
+	Gate    Gate // may be nil
+
+	Kafka    Kafka
+	StateDir string // folder of all groups
+	Logger   *slog.Logger
+	Metrics  prometheus.Registerer
+
+	state atomic.Pointer[goka.Processor]
+	group atomic.Pointer[Group]
+}
+
+const (
+	backoffMin = time.Second
+	backoffMax = 30 * time.Second
+)
+
+// Run keeps a processor running until ctx ends. A goka processor runs only once, so after a failure a new one is built,
+// with a new engine, which reads its table and goes on from the committed offset. Errors that another start cannot mend
+// are returned: state of other topics.
+func (s *Stage) Run(ctx context.Context) error {
+	log := s.Logger.With("component", "processor", "group", string(s.Group))
+	backoff := backoffMin
+	for {
+		started := time.Now()
+		err := s.once(ctx, log)
+		if ctx.Err() != nil {
+			if err != nil && !errors.Is(err, context.Canceled) {
+				log.Warn("stopped with an error; unfinished records will be read again", "error", err)
+			}
+			return nil
+		}
+		if errors.Is(err, store.ErrForeignState) {
+			return err
+		}
+		if time.Since(started) > time.Minute {
+			backoff = backoffMin
+		}
+		log.Error("processor stopped, it is built anew", "error", err, "in", backoff)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, backoffMax)
+	}
+}
+
+// once builds and runs one processor.
+func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
+	dir := filepath.Join(s.StateDir, string(s.Group))
+	if err := s.Kafka.Reachable(ctx); err != nil {
+		return err
+	}
+	adm, err := s.Kafka.Admin()
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	replicas, err := s.bind(ctx, adm, dir)
+	if err != nil {
+		return err
+	}
+	transport, err := store.NewKafkaTransport(s.Kafka.Options()...)
+	if err != nil {
+		return fmt.Errorf("producer: %w", err)
+	}
+	table := string(goka.GroupTable(s.Group))
+	group := NewGroup(s.Kafka, s.Group, s.Gate, log)
+	opts := store.DefaultOptions()
+	opts.Group, opts.Table, opts.Dir = string(s.Group), table, dir
+	opts.Inputs = len(s.Inputs)
+	opts.New, opts.Decode = s.Handler.New, s.Handler.Decode
+	opts.Mark = func(input int, p int32, next int64) { group.Mark(string(s.Inputs[input]), p, next) }
+	opts.TableEnd = func(p int32) (int64, error) { return endOffset(ctx, adm, table, p) }
+	opts.Logger, opts.Metrics = s.Logger, s.Metrics
+	engine := store.NewEngine(opts, transport)
+	defer engine.Close()
+
+	proc, err := goka.NewProcessor(s.Kafka.Brokers, s.graph(engine, group),
+		goka.WithClientID(s.Kafka.ClientID),
+		goka.WithLogger(gokaLog{log}),
+		goka.WithHasher(NewHasher), // FNV, the default, places keys elsewhere than the input's writers do
+		goka.WithTopicManagerBuilder(s.Kafka.TopicManager(replicas)),
+		goka.WithConsumerSaramaBuilder(s.Kafka.Consumer()),
+		goka.WithConsumerGroupBuilder(group.Builder()),
+		goka.WithProducerBuilder(engine.ProducerBuilder()),
+		goka.WithStorageBuilder(engine.StorageBuilder()),
+		goka.WithNilHandling(goka.NilProcess), // a batch has no value of its own
+		goka.WithPartitionChannelSize(2),
+	)
+	if err != nil {
+		return fmt.Errorf("processor: %w", err)
+	}
+	s.state.Store(proc)
+	s.group.Store(group)
+	defer s.state.Store(nil)
+
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // an engine that stops while no callback runs must end the processor too
+		select {
+		case <-engine.Ended():
+			cancel()
+		case <-runCtx.Done():
+		}
+	}()
+	err = proc.Run(runCtx)
+	if cause := engine.Err(); cause != nil {
+		return cause
+	}
+	return err
+}
+
+func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {
+	edges := []goka.Edge{goka.Persist(noCodec{})}
+	for i, in := range s.Inputs {
+		if s.Loop && i == len(s.Inputs)-1 {
+			edges = append(edges, goka.Loop(noCodec{}, s.callback(e, group, i)))
+			continue
+		}
+		edges = append(edges, goka.Input(in, noCodec{}, s.callback(e, group, i)))
+	}
+	for _, out := range s.Outputs {
+		edges = append(edges, goka.Output(out, noCodec{}))
+	}
+	return goka.DefineGroup(s.Group, edges...)
+}
+
+// callback hands a batch to the handler. An error ends the processor: ctx.Fail panics inside goka, which reports it.
+// (During a rebalance goka would commit the failed message; the session's MarkOffset does nothing, so it does not.)
+func (s *Stage) callback(e *store.Engine, group *Group, input int) goka.ProcessCallback {
+	return func(ctx goka.Context, _ any) {
+		b, err := group.Take(string(ctx.Topic()), ctx.Partition(), ctx.Offset())
+		if err == nil {
+			var l *store.Lane
+			if l, err = e.Lane(ctx.Partition()); err == nil {
+				err = s.Handler.Handle(ctx.Context(), l, input, b)
+			}
+		}
+		if err != nil && ctx.Context().Err() == nil {
+			ctx.Fail(err)
+		}
+	}
+}
+
+// Recovered tells whether the processor runs: its tables are read, its partitions are consumed.
+func (s *Stage) Recovered() bool {
+	p := s.state.Load()
+	return p != nil && p.Recovered()
+}
+
+// Marked returns how far an input partition of this process is done, if it owns it.
+func (s *Stage) Marked(topic string, partition int32) (next int64, ok bool) {
+	if g := s.group.Load(); g != nil {
+		return g.Marked(topic, partition)
+	}
+	return 0, false
+}
+
+// Owned returns the partitions that this process has.
+func (s *Stage) Owned() []int32 {
+	if g := s.group.Load(); g != nil {
+		return g.owned(string(s.Inputs[0]))
+	}
+	return nil
+}
+
+// Progress returns how far each table partition is recovered, as a share from 0 to 1.
+func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
+	p := s.state.Load()
+	if p == nil {
+		return nil
+	}
+	progress := make(map[int32]float64)
+	for part, st := range p.StatsWithContext(ctx).Group {
+		if st == nil || st.TableStats == nil {
+			continue
+		}
+		r := st.TableStats.Recovery
+		switch {
+		case st.TableStats.Status == goka.PartitionRunning:
+			progress[part] = 1
+		case r.Hwm > 0:
+			progress[part] = min(1, float64(r.Offset)/float64(r.Hwm))
+		}
+	}
+	return progress
+}
+
+// bind ties the state folder to the cluster and to the topics that the state is made from. It returns the number of
+// replicas of the table.
+func (s *Stage) bind(ctx context.Context, adm *kadm.Client, dir string) (replicas int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	meta, err := adm.BrokerMetadata(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("cluster id: %w", err)
+	}
+	table := string(goka.GroupTable(s.Group))
+	names := []string{table}
+	for _, in := range s.Inputs {
+		names = append(names, string(in))
+	}
+	topics, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return 0, fmt.Errorf("topic ids: %w", err)
+	}
+	b := store.Binding{ClusterID: meta.Cluster, TopicIDs: make(map[string]string)}
+	for _, n := range names {
+		d := topics[n]
+		if d.Err != nil {
+			return 0, fmt.Errorf("topic %s: %w", n, d.Err)
+		}
+		b.TopicIDs[n] = d.ID.String()
+	}
+	return topics[table].Partitions.NumReplicas(), store.Bind(dir, b)
+}
+
+func endOffset(ctx context.Context, adm *kadm.Client, topic string, partition int32) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	ends, err := adm.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	o, ok := ends.Lookup(topic, partition)
+	if !ok {
+		return 0, fmt.Errorf("partition %d of %s is not listed", partition, topic)
+	}
+	return o.Offset, o.Err
+}
+
+// noCodec stands where goka wants a codec: batches have no value, and values do not pass through goka.
+type noCodec struct{}
+
+func (noCodec) Encode(any) ([]byte, error) { return nil, errors.New("values go through the lane") }
+func (noCodec) Decode([]byte) (any, error) { return nil, nil }
+
+// gokaLog forwards goka's log.
+type gokaLog struct{ log *slog.Logger }
+
+func (l gokaLog) Printf(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }
+func (l gokaLog) Println(args ...any)               { l.log.Debug(fmt.Sprintln(args...)) }
+func (l gokaLog) Print(args ...any)                 { l.log.Debug(fmt.Sprint(args...)) }
+func (l gokaLog) Fatal(args ...any)                 { l.Panic(args...) }
+func (l gokaLog) Fatalf(format string, args ...any) { l.Panicf(format, args...) }
+func (l gokaLog) Fatalln(args ...any)               { l.Panic(args...) }
+func (l gokaLog) Panic(args ...any)                 { panic(fmt.Sprint(args...)) }
+func (l gokaLog) Panicf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (l gokaLog) Panicln(args ...any)               { panic(fmt.Sprintln(args...)) }

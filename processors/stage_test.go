@@ -1,0 +1,291 @@
+package processors
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"gantry/store"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// sarama registers metrics with a library that keeps one ticker for the life of the process.
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// A closed LevelDB leaves this one for a second.
+		goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+}
+
+// counting is a stage that numbers the records of each key.
+type counting struct{ delay time.Duration }
+
+type countState struct{ n int64 }
+
+func (c *countState) AppendTo(b []byte) []byte { return binary.AppendVarint(b, c.n) }
+
+func (counting) New() store.State { return new(countState) }
+
+func (counting) Decode(b []byte) (store.State, error) {
+	n, l := binary.Varint(b)
+	if l <= 0 {
+		return nil, errors.New("short")
+	}
+	return &countState{n}, nil
+}
+
+func (h counting) Handle(ctx context.Context, l *store.Lane, input int, b *Batch) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(h.delay):
+	}
+	if err := l.Begin(); err != nil {
+		return err
+	}
+	defer l.End()
+	for _, r := range b.Records {
+		c, err := l.Cell(string(r.Key))
+		if err != nil {
+			return err
+		}
+		if r.Offset > c.Applied() {
+			st := c.State.(*countState)
+			st.n++
+			o := l.Output("out", b.Partition)
+			o.Key = append(o.Key, r.Key...)
+			o.SetValue(fmt.Appendf(o.Buffer(), "%d %s", st.n, r.Value))
+			l.Emit(o)
+			l.Applied(c, r.Offset)
+		}
+	}
+	l.Handled(input, b.Last())
+	return nil
+}
+
+// broker starts an embedded Kafka with the topics of a counting stage.
+func broker(t *testing.T) Kafka {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	k := Kafka{Brokers: c.ListenAddrs(), Version: sarama.V4_0_0_0, ClientID: "test"}
+	adm, err := k.Admin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adm.Close()
+	specs := []TopicSpec{
+		{"in", 5, nil}, {"out", 5, nil}, {"count-table", 5, map[string]string{"cleanup.policy": "compact"}},
+	}
+	for range 2 { // a second process finds everything there
+		if _, err := EnsureTopics(t.Context(), adm, specs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return k
+}
+
+func logger(t *testing.T) *slog.Logger {
+	if os.Getenv("GANTRY_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func countingStage(t *testing.T, k Kafka, dir string) *Stage {
+	return &Stage{
+		Group: "count", Inputs: []goka.Stream{"in"}, Outputs: []goka.Stream{"out"}, Handler: counting{},
+		Kafka: k, StateDir: dir, Logger: logger(t),
+	}
+}
+
+func produce(t *testing.T, k Kafka, from, to, keys int) {
+	t.Helper()
+	cl, err := kgo.NewClient(append(k.Options(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for n := from; n < to; n++ {
+		key := fmt.Sprintf("key-%d", n%keys)
+		cl.Produce(context.Background(), &kgo.Record{
+			Topic: "in", Key: []byte(key), Value: fmt.Append(nil, n), Partition: PartitionOf(key, 5),
+		}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := cl.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verifyOut reads the output until every key has counted to n, dropping repeats, and fails at a gap or at a repeat with
+// other content.
+func verifyOut(t *testing.T, k Kafka, keys, n int) (repeats int) {
+	t.Helper()
+	cl, err := kgo.NewClient(append(k.Options(), kgo.ConsumeTopics("out"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	seen := make(map[string][]string)
+	complete := 0
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for complete < keys {
+		f := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("%d of %d keys are complete", complete, keys)
+		}
+		f.EachRecord(func(r *kgo.Record) {
+			key := string(r.Key)
+			var seq, v int
+			fmt.Sscanf(string(r.Value), "%d %d", &seq, &v)
+			switch got := seen[key]; {
+			case seq == len(got)+1:
+				seen[key] = append(got, string(r.Value))
+				if seq == n {
+					complete++
+				}
+			case seq <= len(got) && got[seq-1] == string(r.Value):
+				repeats++
+			default:
+				t.Errorf("%s: %q after %d", key, r.Value, len(got))
+			}
+		})
+	}
+	return repeats
+}
+
+// TestRestarts: a processor that is stopped and started again, on its disk or an empty one, loses and doubles nothing.
+func TestRestarts(t *testing.T) {
+	k := broker(t)
+	const keys, each = 50, 200
+	dir := t.TempDir()
+	for round := range 4 {
+		produce(t, k, round*keys*each/4, (round+1)*keys*each/4, keys)
+		if round == 2 {
+			dir = t.TempDir()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- countingStage(t, k, dir).Run(ctx) }()
+		if round < 3 {
+			time.AfterFunc(time.Duration(300+round*200)*time.Millisecond, cancel)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		verifyOut(t, k, keys, each)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestMembers: three processors share a group; one is stopped and another added while records arrive.
+func TestMembers(t *testing.T) {
+	k := broker(t)
+	const keys, each = 40, 400
+	var wg sync.WaitGroup
+	start := func() (s *Stage, stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s = countingStage(t, k, t.TempDir())
+		s.Handler = counting{delay: 2 * time.Millisecond}
+		done := make(chan struct{})
+		wg.Go(func() {
+			defer close(done)
+			if err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		return s, func() { cancel(); <-done }
+	}
+	var stages []*Stage
+	var stops []func()
+	for range 3 {
+		s, stop := start()
+		stages, stops = append(stages, s), append(stops, stop)
+	}
+	for part := range 8 {
+		produce(t, k, part*keys*each/8, (part+1)*keys*each/8, keys)
+		switch part {
+		case 1:
+			eventually(t, "each of three has partitions", func() bool { return shared(stages) })
+		case 3:
+			stops[0]()
+			stages = stages[1:]
+			eventually(t, "the two left have all partitions", func() bool { return shared(stages) })
+		case 5:
+			s, stop := start()
+			stages, stops = append(stages, s), append(stops, stop)
+			eventually(t, "the new one has partitions", func() bool { return shared(stages) })
+		}
+	}
+	verifyOut(t, k, keys, each)
+	for _, stop := range stops {
+		stop()
+	}
+	wg.Wait()
+}
+
+// shared tells whether the stages have all partitions among them, and none is without.
+func shared(stages []*Stage) bool {
+	n := 0
+	for _, s := range stages {
+		if len(s.Owned()) == 0 {
+			return false
+		}
+		n += len(s.Owned())
+	}
+	return n == 5
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 2000 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("not so after 20 s: %s", what)
+}
+
+// TestMurmur2: keys fall on the partitions on which the Java client's default partitioner puts them. The sums are those
+// of the Kafka project's own test.
+func TestMurmur2(t *testing.T) {
+	for key, want := range map[string]int32{
+		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
+		"a-little-bit-longer-string": -1486304829, "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+		"abc": 479470107,
+	} {
+		if got := int32(Murmur2(key)); got != want {
+			t.Errorf("%q: %d, want %d", key, got, want)
+		}
+		h := NewHasher()
+		h.Write([]byte(key))
+		if got := int32(h.Sum32()) % 5; got != PartitionOf(key, 5) {
+			t.Errorf("%q: goka's partition %d, want %d", key, got, PartitionOf(key, 5))
+		}
+	}
+}
