@@ -7,8 +7,8 @@
 // accepted event time, and on nothing else.
 //
 // Late input: a reading is accepted, in any order, as long as its window is remembered; after that it is late. Of equal
-// readings one is accepted, the others are duplicates; of different ones with the same sensor and time the first stands,
-// the others are conflicts. Bad input never stops anything: it is a reject.
+// readings one is accepted, the others are duplicates; of different ones with the same sensor and time the first
+// stands, the others are conflicts. Bad input never stops anything: it is a reject.
 //
 // A state is bounded, whatever a sensor sends. One that sends more readings than are remembered has its oldest
 // forgotten, and what is as old as these is late from then on; nothing is accepted twice.

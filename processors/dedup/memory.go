@@ -3,14 +3,14 @@ package dedup
 import "slices"
 
 // remembersMax is the most readings of one sensor that are remembered, 7 a second over 75 minutes. It bounds the
-// encoded state: a reading takes 2.5 bytes for its fingerprint and at most 5 for its gap, where gaps are below 198 days.
+// encoded state: a reading takes 2.5 bytes for its fingerprint and at most 5 for its gap, if that is below 198 days.
 const remembersMax = 1 << 15
 
 // memory is what a sensor's accepted readings leave behind: when each was measured, and a fingerprint of its values.
 // The zero value is that of a sensor without one.
 //
-// times is strictly ascending, prints runs beside it. Readings come in order nearly always, and are appended; a late one
-// is put in its place. The last time is the watermark: what was accepted is never forgotten before something later is
+// times is strictly ascending, prints runs beside it. Readings nearly always come in order, and are appended; others are
+// put in their place. The last time is the watermark: what was accepted is never forgotten before something later is
 // accepted.
 type memory struct {
 	times  []int64  // epoch milliseconds

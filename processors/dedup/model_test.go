@@ -146,7 +146,7 @@ func TestDecideEqualsModel(t *testing.T) {
 			stored.SetSensor(s)
 		}
 		set(busySensor())
-		for range rapid.IntRange(1, 300).Draw(t, "messages") {
+		for range rapid.IntRange(150, 400).Draw(t, "messages") {
 			switch rapid.IntRange(0, 60).Draw(t, "kind") {
 			case 0:
 				m.sensor = nil
@@ -214,7 +214,7 @@ func TestDecideEqualsModel(t *testing.T) {
 // bytes, whatever was applied to another copy in between.
 func TestReplayFromAnyPrefix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o, ages := smallOptions(), rapid.SliceOfN(rapid.Int64Range(-15, 40), 1, 200).Draw(t, "ages")
+		o, ages := smallOptions(), rapid.SliceOfN(rapid.Int64Range(-15, 40), 50, 200).Draw(t, "ages")
 		cut := rapid.IntRange(0, len(ages)-1).Draw(t, "cut")
 		apply := func(st *State, i int) Decision {
 			clock := noon + int64(i)*2

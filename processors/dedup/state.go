@@ -9,8 +9,8 @@ import (
 // State is everything that is remembered of a sensor. The zero value is a sensor of which nothing is known. It is not
 // safe for concurrent use.
 //
-// Its in-memory form is made for deciding, its encoded form (AppendTo, DecodeState) for being small; both hold the same,
-// and equal states have equal encodings, however they came about.
+// Its in-memory form is made for deciding, its encoded form (AppendTo, DecodeState) for being small; both hold the
+// same, and equal states have equal encodings, however they came about.
 type State struct {
 	known        bool
 	sensor       codecs.Sensor // without its id, which is the key of the state; zero where not known

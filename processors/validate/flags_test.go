@@ -123,7 +123,7 @@ func TestLevelOfService(t *testing.T) {
 	}
 }
 
-// Bits 0 to 6 are PORTAL's own flags: on the hour of loop data that it published with them, ours are equal in every row.
+// Bits 0 to 6 are PORTAL's own flags: on the hour of loop data that it published with them, ours are equal in each row.
 func TestFlagsEqualPORTAL(t *testing.T) {
 	dir := os.Getenv("GANTRY_TRAFFIC_DATA")
 	if dir == "" {
