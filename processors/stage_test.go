@@ -64,8 +64,8 @@ func (h counting) Handle(ctx context.Context, l *store.Lane, input int, b *Batch
 			st := c.State.(*countState)
 			st.n++
 			o := l.Output("out", b.Partition)
-			o.Key = append(o.Key, r.Key...)
-			o.SetValue(fmt.Appendf(o.Buffer(), "%d %s", st.n, r.Value))
+			o.SetKey(r.Key)
+			o.Value = fmt.Appendf(nil, "%d %s", st.n, r.Value)
 			l.Emit(o)
 			l.Applied(c, r.Offset)
 		}

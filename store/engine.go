@@ -40,11 +40,11 @@ type Options struct {
 	// TableEnd returns the end offset of a partition of the changelog, to prove that recovery has read all of it.
 	TableEnd func(partition int32) (int64, error)
 
-	Linger        time.Duration // a round is closed this often
-	FlushInterval time.Duration // acknowledged values reach LevelDB this often
-	DrainTimeout  time.Duration // how long a stop waits for acknowledgements
-	CellsMax      int           // states held in memory per partition
-	ValueBytesMax int           // a larger record is refused before it is sent
+	Linger         time.Duration // a round is closed this often
+	FlushInterval  time.Duration // acknowledged values reach LevelDB this often
+	DrainTimeout   time.Duration // how long a stop waits for acknowledgements
+	CellsMax       int           // states held in memory per partition
+	RecordBytesMax int           // a larger record is refused before it is sent
 
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
@@ -56,12 +56,12 @@ type Options struct {
 // DefaultOptions returns the settings that do not depend on the group.
 func DefaultOptions() Options {
 	return Options{
-		Inputs:        1,
-		Linger:        100 * time.Millisecond,
-		FlushInterval: 50 * time.Millisecond,
-		DrainTimeout:  3 * time.Second,
-		CellsMax:      100_000,
-		ValueBytesMax: 4 << 20,
+		Inputs:         1,
+		Linger:         100 * time.Millisecond,
+		FlushInterval:  50 * time.Millisecond,
+		DrainTimeout:   3 * time.Second,
+		CellsMax:       100_000,
+		RecordBytesMax: batchBytesMax - 1<<10,
 	}
 }
 
@@ -79,15 +79,33 @@ type record struct {
 	kgo.Record        // first, so that the acknowledgement finds the record around it
 	round      *round // the round that waits for it
 	cell       *Cell  // set on a table record
+	key        []byte // memory of Key
+	buf        []byte // memory of what the writer built in Buffer
 	headers    [8]kgo.RecordHeader
-	buf        []byte
 }
 
-// Buffer returns an empty buffer that lives as long as the record; what is appended to it may be the value.
+// SetKey copies the key. nil is a null key, which differs from an empty one.
+func (r *record) SetKey(key []byte) {
+	if key == nil {
+		r.Key = nil
+		return
+	}
+	r.key = append(r.key[:0], key...)
+	r.Key = r.key
+}
+
+// SetKeyString copies the key.
+func (r *record) SetKeyString(key string) {
+	r.key = append(r.key[:0], key...)
+	r.Key = r.key
+}
+
+// Buffer returns an empty buffer to build the value and the headers' values in. Own gives it back, grown; it is used
+// again after the acknowledgement.
 func (r *record) Buffer() []byte { return r.buf[:0] }
 
-// SetValue makes b, grown from Buffer, the value.
-func (r *record) SetValue(b []byte) { r.buf, r.Value = b, b }
+// Own keeps the buffer with the record. Value and headers may be slices of it.
+func (r *record) Own(b []byte) { r.buf = b }
 
 // AddHeader appends a header.
 func (r *record) AddHeader(key string, value []byte) {
@@ -186,13 +204,22 @@ func (e *Engine) newRecord(topic string, partition int32) *record {
 	return r
 }
 
+// size bounds the bytes of the record in a batch.
+func (r *record) size() int {
+	n := len(r.Key) + len(r.Value) + 64
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 16
+	}
+	return n
+}
+
 func (e *Engine) send(r *record) {
 	if e.Err() != nil {
 		return
 	}
-	if n := len(r.Key) + len(r.Value); n > e.opts.ValueBytesMax {
+	if n := r.size(); n > e.opts.RecordBytesMax {
 		e.Fail(fmt.Errorf("a record of %d bytes for %s is larger than %d bytes: it would fail behind others in flight",
-			n, r.Topic, e.opts.ValueBytesMax))
+			n, r.Topic, e.opts.RecordBytesMax))
 		return
 	}
 	e.metrics.inFlight.Inc()
@@ -222,11 +249,9 @@ func (e *Engine) acked(kr *kgo.Record, err error) {
 	round.tableAcked()
 }
 
-// recycle makes a record ready for reuse. Key, headers and buffer keep their memory; a table value belongs to the table.
+// recycle makes a record ready for reuse: it keeps the memory of key and buffer. A table value belongs to the table.
 func (e *Engine) recycle(r *record) {
-	key, buf := r.Key[:0], r.buf[:0]
-	*r = record{buf: buf}
-	r.Key = key
+	*r = record{key: r.key, buf: r.buf}
 	e.pool.Put(r)
 }
 

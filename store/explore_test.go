@@ -219,8 +219,8 @@ func (i *instance) read() {
 		fmt.Sscan(in.value, &n)
 		s.seq, s.sum = s.seq+1, s.sum+n
 		o := i.lane.Output(topicOut, 0)
-		o.Key = append(o.Key, in.key...)
-		o.SetValue(fmt.Appendf(o.Buffer(), "%d %d", s.seq, s.sum))
+		o.SetKeyString(in.key)
+		o.Value = fmt.Appendf(nil, "%d %d", s.seq, s.sum)
 		i.lane.Emit(o)
 		i.lane.Applied(c, i.pos)
 	}

@@ -12,7 +12,7 @@ const (
 	producerLinger     = 5 * time.Millisecond
 	bufferedRecordsMax = 50_000
 	bufferedBytesMax   = 64 << 20
-	batchBytesMax      = 1 << 20
+	batchBytesMax      = 2 << 20
 )
 
 // outer returns the record that holds kr as its first field. It spares a closure for every record sent.

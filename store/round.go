@@ -78,7 +78,7 @@ func (l *Lane) close() bool {
 	start := 0
 	for i, c := range r.cells {
 		rec := l.e.newRecord(l.e.opts.Table, l.part)
-		rec.Key = append(rec.Key[:0], c.key...)
+		rec.SetKeyString(c.key)
 		rec.Value = values[start:ends[i]:ends[i]]
 		rec.round, rec.cell = r, c
 		r.recs = append(r.recs, rec)

@@ -1,0 +1,442 @@
+package dedup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/codecs"
+	"gantry/processors"
+	"gantry/processors/validate"
+	"gantry/store"
+)
+
+// HandlerOptions are what the group's wiring needs beside the rules.
+type HandlerOptions struct {
+	Topics      processors.Topics
+	Rules       Options
+	Schemas     codecs.SchemaSource // the registry
+	EventSchema int32               // id of codecs.EventSchema there
+	Logger      *slog.Logger
+	Metrics     prometheus.Registerer
+}
+
+// Handler is the dedup group: it decodes the messages of traffic-raw, decides, and sends the outcome. With un-keyed
+// topics it first routes them to the loop by sensor, and judges what comes back.
+type Handler struct {
+	o       HandlerOptions
+	decoder codecs.RawDecoder
+	metrics *metrics
+	scratch sync.Pool
+}
+
+var _ processors.Handler = (*Handler)(nil)
+
+// NewHandler returns the handler of the dedup group.
+func NewHandler(o HandlerOptions) *Handler {
+	h := &Handler{o: o, metrics: newMetrics(o.Metrics, string(o.Topics.Raw))}
+	h.scratch.New = func() any { return new([]message) }
+	return h
+}
+
+// Stage returns the goka group around the handler; the caller fills in where it runs.
+func (h *Handler) Stage() *processors.Stage {
+	s := &processors.Stage{
+		Group: processors.DedupGroup, Inputs: []goka.Stream{h.o.Topics.Raw},
+		Outputs: []goka.Stream{h.o.Topics.Events, h.o.Topics.Rejects}, Handler: h,
+		Logger: h.o.Logger, Metrics: h.o.Metrics,
+	}
+	if !h.o.Topics.Keyed {
+		s.Inputs, s.Loop = append(s.Inputs, processors.DedupLoop), true
+	}
+	return s
+}
+
+// New returns the state of a sensor of which nothing is known.
+func (h *Handler) New() store.State { return new(State) }
+
+// Decode reads a state from the table.
+func (h *Handler) Decode(b []byte) (store.State, error) { return DecodeState(b) }
+
+// Handle decodes the batch as far as its writers' schemas are known, handles that, and waits for the registry only
+// then: what needs no answer does not wait for one. While it waits it holds no lock.
+func (h *Handler) Handle(ctx context.Context, l *store.Lane, input int, b *processors.Batch) error {
+	scratch := h.scratch.Get().(*[]message)
+	defer h.scratch.Put(scratch)
+	for rest := b.Records; len(rest) > 0; {
+		ms, needed := h.decode((*scratch)[:0], rest, input)
+		*scratch = ms
+		if err := h.handle(l, input, b.Partition, ms); err != nil {
+			return err
+		}
+		clear(ms) // the records must not outlive the batch
+		rest = rest[len(ms):]
+		if needed != nil {
+			h.o.Logger.Info("schema seen for the first time, asking the registry", "component", "dedup", "schema", needed.ID)
+			if err := h.decoder.Learn(ctx, needed.ID, h.o.Schemas); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// decode reads records up to the first whose schema has to be asked for.
+func (h *Handler) decode(ms []message, records []*kgo.Record, input int) ([]message, *codecs.SchemaNeededError) {
+	for _, r := range records {
+		ms = append(ms, message{})
+		m := &ms[len(ms)-1]
+		if input == inputRaw {
+			m.fromRaw(r)
+		} else {
+			m.fromLoop(r)
+		}
+		if m.err != nil || m.metadata {
+			continue
+		}
+		m.err = h.decoder.Decode(m.value, &m.reading)
+		var needed *codecs.SchemaNeededError
+		if m.err != nil && errors.As(m.err, &needed) {
+			return ms[:len(ms)-1], needed
+		}
+	}
+	return ms, nil
+}
+
+func (h *Handler) handle(l *store.Lane, input int, partition int32, ms []message) error {
+	if len(ms) == 0 {
+		return nil
+	}
+	if err := l.Begin(); err != nil {
+		return err
+	}
+	defer l.End()
+	route := !h.o.Topics.Keyed && input == inputRaw
+	if route {
+		// Metadata first: it must not wait behind the readings of a backlog.
+		for i := range ms {
+			if ms[i].metadata {
+				h.route(l, &ms[i])
+			}
+		}
+	}
+	for i := range ms {
+		m := &ms[i]
+		var err error
+		switch {
+		case route && m.metadata:
+		case route:
+			h.route(l, m)
+		case m.metadata:
+			err = h.learn(l, partition, m)
+		default:
+			err = h.judge(l, partition, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	last := ms[len(ms)-1].record
+	l.Handled(input, last.Offset)
+	h.metrics.latency.Observe(time.Since(last.Timestamp).Seconds())
+	return nil
+}
+
+// judge decides on a reading.
+func (h *Handler) judge(l *store.Lane, partition int32, m *message) error {
+	if m.err != nil {
+		h.undecodable(l, m)
+		return nil
+	}
+	a := Arrival{Source: m.source, ReceivedAt: m.receivedAt, Waive: m.waive}
+	r := &m.reading
+	if r.SensorID != "" {
+		a.Misrouted = h.misrouted(m, r.SensorID, partition)
+	}
+	if r.SensorID == "" || a.Misrouted != "" {
+		d := Decide(nil, r, &a, &h.o.Rules)
+		h.reject(l, m, d.Reason, d.Detail)
+		return nil
+	}
+	c, st, repeat, err := h.cell(l, r.SensorID, codecs.KindReading, m)
+	if err != nil || repeat {
+		return err
+	}
+	d := Decide(st, r, &a, &h.o.Rules)
+	if !d.Accepted {
+		h.reject(l, m, d.Reason, d.Detail)
+		return nil
+	}
+	d.Reading.SensorID = c.Key()
+	l.Applied(c, m.record.Offset)
+	o := l.Output(string(h.o.Topics.Events), partition)
+	o.SetKeyString(c.Key())
+	b := codecs.AppendReading(o.Buffer(), h.o.EventSchema, &d.Reading)
+	n := len(b)
+	b = m.source.AppendTo(b)
+	s := len(b)
+	b = strconv.AppendInt(b, m.receivedAt, 10)
+	o.Own(b)
+	o.Value = b[:n:n]
+	o.AddHeader(codecs.HeaderKind, kindReading)
+	o.AddHeader(codecs.HeaderSource, b[n:s:s])
+	o.AddHeader(codecs.HeaderReceivedAt, b[s:])
+	l.Emit(o)
+	h.metrics.accepted.Inc()
+	return nil
+}
+
+// learn takes a sensor's metadata.
+func (h *Handler) learn(l *store.Lane, partition int32, m *message) error {
+	sensor, err := m.sensor()
+	if err != nil {
+		m.err = err
+		h.undecodable(l, m)
+		return nil
+	}
+	id := string(m.key)
+	if why := h.misrouted(m, id, partition); why != "" {
+		h.reject(l, m, validate.ReasonMisrouted, validate.ReasonMisrouted.String()+": "+why)
+		return nil
+	}
+	c, st, repeat, err := h.cell(l, id, codecs.KindSensor, m)
+	if err != nil || repeat {
+		return err
+	}
+	if m.value == nil {
+		st.RemoveSensor()
+	} else {
+		st.SetSensor(sensor)
+	}
+	l.Applied(c, m.record.Offset)
+	h.metrics.sensors.Inc()
+	return nil
+}
+
+// cell returns the sensor's cell and state, or tells that the record has been applied before.
+func (h *Handler) cell(
+	l *store.Lane, id string, kind codecs.Kind, m *message,
+) (c *store.Cell, st *State, repeat bool, err error) {
+	c, err = l.Cell(id)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	st = c.State.(*State)
+	if m.record.Offset <= c.Applied() {
+		h.metrics.repeats.Inc()
+		return c, st, true, nil
+	}
+	if !h.o.Topics.Keyed {
+		// A router that starts again repeats what it had sent. Only the first copy counts; every copy changes what the
+		// state remembers of its sources, also for a sensor that is not known.
+		repeat = st.SeenOnLoop(kind, m.source.Partition, m.source.Offset)
+		l.Applied(c, m.record.Offset)
+		if repeat {
+			h.metrics.repeats.Inc()
+		}
+	}
+	return c, st, repeat, nil
+}
+
+// misrouted says what is wrong with the key or the partition of a record of traffic-raw, and what to do.
+func (h *Handler) misrouted(m *message, id string, partition int32) string {
+	if !h.o.Topics.Keyed {
+		return ""
+	}
+	if m.key == nil || string(m.key) != id {
+		key := "null"
+		if m.key != nil {
+			key = fmt.Sprintf("%.64q", m.key)
+		}
+		return fmt.Sprintf("key %s is not the sensor_id %.64q; send it with that key, or set raw.keyed to false, or redrive it",
+			key, id)
+	}
+	if want := processors.PartitionOf(id, h.o.Topics.Partitions); want != partition {
+		return fmt.Sprintf("partition %d is not the key's %d by murmur2; use the Java client's default partitioner "+
+			"(librdkafka: murmur2_random), or redrive it", partition, want)
+	}
+	return ""
+}
+
+func (h *Handler) undecodable(l *store.Lane, m *message) {
+	h.reject(l, m, validate.ReasonUndecodable, fmt.Sprintf("%s: %.1024s", validate.ReasonUndecodable, m.err))
+}
+
+// reject sends the message as it was to traffic-rejects, with what was wrong. Its own headers stay with it, but for
+// those that Gantry writes.
+func (h *Handler) reject(l *store.Lane, m *message, reason validate.Reason, detail string) {
+	partition := m.source.Partition
+	if m.key != nil {
+		partition = processors.PartitionOf(string(m.key), h.o.Topics.Partitions)
+	}
+	o := l.Output(string(h.o.Topics.Rejects), partition)
+	o.SetKey(m.key)
+	o.Value = m.value
+	b := m.source.AppendTo(o.Buffer())
+	s := len(b)
+	b = strconv.AppendInt(b, m.receivedAt, 10)
+	r := len(b)
+	b = append(b, detail...)
+	o.Own(b)
+	m.copyHeaders(o)
+	o.AddHeader(codecs.HeaderSource, b[:s:s])
+	o.AddHeader(codecs.HeaderReceivedAt, b[s:r:r])
+	o.AddHeader(codecs.HeaderReason, []byte(reason.String()))
+	o.AddHeader(codecs.HeaderDetail, b[r:])
+	l.Emit(o)
+	h.metrics.rejected(reason)
+}
+
+// route sends a message of traffic-raw to the loop, to the partition of its sensor. What has no sensor is rejected here.
+func (h *Handler) route(l *store.Lane, m *message) {
+	id := m.reading.SensorID
+	if m.metadata {
+		if _, m.err = m.sensor(); m.err == nil {
+			id = string(m.key)
+		}
+	}
+	if m.err != nil {
+		h.undecodable(l, m)
+		return
+	}
+	if id == "" {
+		d := Decide(nil, &m.reading, &Arrival{Source: m.source, ReceivedAt: m.receivedAt}, &h.o.Rules)
+		h.reject(l, m, d.Reason, d.Detail)
+		return
+	}
+	o := l.Output(string(processors.DedupLoop), processors.PartitionOf(id, h.o.Topics.Partitions))
+	o.SetKeyString(id)
+	o.Value = m.value
+	b := m.source.AppendTo(o.Buffer())
+	s := len(b)
+	b = strconv.AppendInt(b, m.receivedAt, 10)
+	r := len(b)
+	b = append(b, m.key...)
+	o.Own(b)
+	m.copyHeaders(o)
+	o.AddHeader(codecs.HeaderSource, b[:s:s])
+	o.AddHeader(codecs.HeaderReceivedAt, b[s:r:r])
+	if m.key != nil {
+		o.AddHeader(codecs.HeaderKey, b[r:])
+	}
+	l.Emit(o)
+}
+
+// The group's inputs, by their place in Stage.Inputs.
+const (
+	inputRaw = iota
+	inputLoop
+)
+
+var kindReading = []byte(codecs.KindReading)
+
+// message is a record of traffic-raw on its way to an outcome.
+type message struct {
+	record     *kgo.Record // as consumed; its offset is what the state applies
+	source     codecs.Source
+	receivedAt int64
+	key        []byte // of the raw record; nil for a null
+	value      []byte
+	metadata   bool
+	waive      validate.Reason
+	reading    codecs.RawReading
+	err        error // undecodable
+}
+
+// fromRaw reads what the record itself says.
+func (m *message) fromRaw(r *kgo.Record) {
+	m.record, m.key, m.value = r, r.Key, r.Value
+	m.source = codecs.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+	m.receivedAt = r.Timestamp.UnixMilli()
+	redriven := false
+	var first int64
+	for i := range r.Headers {
+		switch v := r.Headers[i].Value; r.Headers[i].Key {
+		case codecs.HeaderKind:
+			m.kind(v)
+		case codecs.HeaderRedrive:
+			redriven = true
+		case codecs.HeaderReceivedAt:
+			if ms, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+				first = ms
+			}
+		case codecs.HeaderWaive:
+			m.waive, _ = validate.ParseReason(string(v))
+		}
+	}
+	if redriven && first > 0 {
+		m.receivedAt = first
+	}
+	if !redriven {
+		m.waive = validate.ReasonNone
+	}
+	if m.err == nil && !m.metadata && m.value == nil {
+		m.err = errNull
+	}
+}
+
+var errNull = errors.New("the value is null")
+
+// fromLoop reads what the router has written about the raw record.
+func (m *message) fromLoop(r *kgo.Record) {
+	m.fromRaw(r)
+	m.key = nil
+	for i := range r.Headers {
+		switch v := r.Headers[i].Value; r.Headers[i].Key {
+		case codecs.HeaderSource:
+			s, err := codecs.ParseSource(string(v))
+			if err != nil {
+				m.err = err
+				continue
+			}
+			m.source = s
+		case codecs.HeaderReceivedAt:
+			m.receivedAt, _ = strconv.ParseInt(string(v), 10, 64)
+		case codecs.HeaderKey:
+			m.key = v
+		}
+	}
+}
+
+func (m *message) kind(v []byte) {
+	if string(v) == string(codecs.KindSensor) {
+		m.metadata = true
+		return
+	}
+	m.err = fmt.Errorf("%s %.64q has no place on traffic-raw", codecs.HeaderKind, v)
+}
+
+// sensor reads the message as metadata; a null value removes the sensor that is its key.
+func (m *message) sensor() (codecs.Sensor, error) {
+	if m.err != nil {
+		return codecs.Sensor{}, m.err
+	}
+	if len(m.key) == 0 || len(m.key) > codecs.SensorIDBytesMax {
+		return codecs.Sensor{}, fmt.Errorf("the key of metadata is the sensor_id: 1 to %d bytes, not %d",
+			codecs.SensorIDBytesMax, len(m.key))
+	}
+	if m.value == nil {
+		return codecs.Sensor{}, nil
+	}
+	return codecs.ParseSensor(m.value, string(m.key))
+}
+
+// copyHeaders copies the headers that the message came with, but for those that are written anew.
+func (m *message) copyHeaders(o *store.Output) {
+	for _, hd := range m.record.Headers {
+		switch hd.Key {
+		case codecs.HeaderSource, codecs.HeaderReceivedAt, codecs.HeaderReason, codecs.HeaderDetail, codecs.HeaderKey:
+		default:
+			o.AddHeader(hd.Key, bytes.Clone(hd.Value))
+		}
+	}
+}
