@@ -32,8 +32,12 @@ func appendFloat(b []byte, v float64) ([]byte, floatKind) {
 	bits := math.Float64bits(v)
 	for kind, scale := range floatScales {
 		k := math.Round(v * scale)
-		if k >= 0 && k < varintBelow && math.Float64bits(k/scale) == bits {
-			return binary.AppendUvarint(b, uint64(k)), floatKind(kind)
+		if !(k >= 0 && k < varintBelow) {
+			continue
+		}
+		// As the decoder computes it, and compared by its bits: a −0 is no whole number.
+		if u := uint64(k); math.Float64bits(float64(u)/scale) == bits {
+			return binary.AppendUvarint(b, u), floatKind(kind)
 		}
 	}
 	return binary.LittleEndian.AppendUint64(b, bits), floatFull
