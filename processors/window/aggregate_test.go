@@ -29,7 +29,7 @@ func TestAggregates(t *testing.T) {
 			readings:  [][3]null{{none, some(0), some(0)}, {none, some(0), some(0)}},
 			avgVolume: some(0), avgOccupancy: some(0)},
 		{name: "averages over what is present",
-			readings: [][3]null{{some(30), none, none}, {none, some(900), none}, {none, none, some(12)}, {some(50), none, none}},
+			readings: [][3]null{{some(30)}, {none, some(900)}, {none, none, some(12)}, {some(50)}},
 			avgSpeed: some(40), variance: some(100), minSpeed: some(30), maxSpeed: some(50),
 			avgVolume: some(900), avgOccupancy: some(12)},
 		{name: "population variance: divided by n",
@@ -49,7 +49,8 @@ func TestAggregates(t *testing.T) {
 			avgVolume: some(600), flow: some(4.96875), harmonic: some(5)},
 		{name: "only slow readings: no harmonic mean",
 			readings: [][3]null{{some(0), some(600)}, {some(4), some(600)}},
-			avgSpeed: some(2), variance: some(4), minSpeed: some(0), maxSpeed: some(4), avgVolume: some(600), flow: some(2)},
+			avgSpeed: some(2), variance: some(4), minSpeed: some(0), maxSpeed: some(4),
+			avgVolume: some(600), flow: some(2)},
 		{name: "speed without volume: no flow",
 			readings: [][3]null{{some(60), some(0)}},
 			avgSpeed: some(60), variance: some(0), minSpeed: some(60), maxSpeed: some(60), avgVolume: some(0)},
@@ -111,8 +112,8 @@ func TestVarianceOfNearlyEqualSpeeds(t *testing.T) {
 	}
 }
 
-// Expected readings are length / interval rounded down, at least 1; completeness is capped at 1; the interval is that of
-// the last counted reading, which is the one with the highest sequence and not the one with the latest time.
+// Expected readings are length / interval rounded down, at least 1; completeness is capped at 1; the interval is that
+// of the last counted reading, which is the one with the highest sequence and not the one with the latest time.
 func TestExpectedCountAndCompleteness(t *testing.T) {
 	seconds := func(n int32) codecs.Null[int32] { return codecs.Some(n) }
 	for _, c := range []struct {

@@ -61,10 +61,10 @@ func (a *accumulator) floats() [floatCount]*float64 {
 	}
 }
 
-// whole tells whether the partial counts and sums follow from count and volumeSum.
+// whole tells whether the partial counts and sums follow from count and volumeSum. Where each reading has a speed and a
+// volume, all volumes are in flowVolumeSum.
 func (a *accumulator) whole() bool {
-	return a.speedN == a.count && a.volumeN == a.count && a.occupancyN == a.count &&
-		a.flowVolumeSum == a.volumeSum && a.harmonicVolumeSum == a.volumeSum
+	return a.speedN == a.count && a.volumeN == a.count && a.occupancyN == a.count && a.harmonicVolumeSum == a.volumeSum
 }
 
 // chain is what a window inherits from the one written before it.

@@ -2,9 +2,11 @@ package window
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"gantry/codecs"
@@ -42,7 +44,7 @@ func fullPrecision() func() (speed, volume, occupancy float64) {
 // A state is rewritten for each of its readings, so its size is throughput.
 func TestEncodedSize(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	detector := func() (float64, float64, float64) { // what a loop reports: whole mph, counts of 30 s, tenths of a percent
+	detector := func() (float64, float64, float64) { // whole mph, counts of 30 s, tenths of a percent
 		return math.Round(50 + 10*rng.NormFloat64()), 120 * float64(5+rng.IntN(15)), float64(50+rng.IntN(100)) / 10
 	}
 	constant := func() (float64, float64, float64) { return 62.66666667, 1200, 8.5 }
@@ -81,8 +83,10 @@ func TestEncodeParts(t *testing.T) {
 		},
 		func() { r(noon+3*length, some(3), some(60), none, func(r *codecs.Reading) { r.Latitude = 34 }) },
 		func() {
-			r(noon+4*length, some(math.Copysign(0, -1)), none, some(0.1), func(r *codecs.Reading) { r.Longitude = -118 })
+			r(noon+4*length, some(math.Copysign(0, -1)), none, some(0.1),
+				func(r *codecs.Reading) { r.Longitude = -118 })
 		},
+		func() { r(noon+5*length, none, none, none, func(r *codecs.Reading) {}) }, // differs in longitude alone
 		func() {
 			r(noon+9*length, none, some(math.MaxInt32), some(100), func(r *codecs.Reading) { r.Latitude = 0 })
 		},
@@ -117,8 +121,8 @@ func mustEqual(t *testing.T, got, want *State) {
 		t.Fatalf("windows differ:\n%+v\n%+v", got.windows, want.windows)
 	}
 	g.windows, w.windows = nil, nil
-	if !(g.sequence == w.sequence && g.watermark == w.watermark && g.receivedAt == w.receivedAt && g.silent == w.silent &&
-		g.silentAsOf == w.silentAsOf && g.ordinal == w.ordinal && g.length == w.length && g.latitude == w.latitude &&
+	if !(g.sequence == w.sequence && g.watermark == w.watermark && g.receivedAt == w.receivedAt &&
+		g.silent == w.silent && g.silentAsOf == w.silentAsOf && g.ordinal == w.ordinal && g.length == w.length && g.latitude == w.latitude &&
 		g.longitude == w.longitude) {
 		t.Fatalf("states differ:\n%+v\n%+v", g, w)
 	}
@@ -168,6 +172,54 @@ func TestDecodeDamaged(t *testing.T) {
 	}
 }
 
+// Bytes that no state encodes to are an error: what they mean would break the invariants of a state.
+func TestDecodeImpossible(t *testing.T) {
+	const flagCounted = 3 // bytes at the end of a window with one reading that was stuck: a set of 2 bytes and a count
+	for _, c := range []struct {
+		name   string
+		state  func(s *State)                   // changes the state
+		window func(b []byte, first int) []byte // changes its encoding, in which the newest window begins at first
+		want   string
+	}{
+		{name: "windows the wrong way round", state: func(s *State) { slices.Reverse(s.windows) }, want: "in order"},
+		{name: "a window twice", state: func(s *State) { s.windows[0] = s.windows[1] }, want: "in order"},
+		{name: "a window ahead of the watermark", state: func(s *State) { s.watermark -= length }, want: "in order"},
+		{name: "no length", state: func(s *State) { s.length = -1 }, want: "is above"},
+		{name: "revision without reason", state: func(s *State) { s.windows[0].revision = 1 }, want: "disagree"},
+		{name: "reason without revision", state: func(s *State) { s.windows[0].reason = closeLate }, want: "disagree"},
+		{name: "a count below 0", state: func(s *State) { s.windows[0].count = -1 }, want: "is above"},
+		{name: "unknown part", window: func(b []byte, first int) []byte { b[first+2] |= 0x10; return b },
+			want: "unknown part"},
+		{name: "unknown flag", window: func(b []byte, _ int) []byte { b[len(b)-flagCounted+1] <<= 1; return b },
+			want: "unknown flag"},
+		{name: "start below int64", window: func(b []byte, first int) []byte {
+			return slices.Replace(b, first+headerLen, first+headerLen+1, binary.AppendUvarint(nil, 1<<62)...)
+		}, want: "more than 64 bits"},
+		{name: "number beyond uint64", window: func(b []byte, first int) []byte {
+			return slices.Replace(b, first+headerLen, first+headerLen+1, bytes.Repeat([]byte{0xff}, 11)...)
+		}, want: "more than 64 bits"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSensor()
+			r := sample(noon, none, none, none)
+			r.Flags = codecs.FlagStuck
+			s.apply(t, r, sample(noon+length, none, none, none))
+			if c.state != nil {
+				c.state(&s.State)
+			}
+			b := s.AppendTo(nil)
+			if c.window != nil {
+				head := s.State
+				head.windows = nil
+				b = c.window(b, len(head.AppendTo(nil)))
+			}
+			if _, err := DecodeState(b); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
 // A few bytes that promise many windows must not allocate for them.
 func TestDecodeAllocatesWithinInput(t *testing.T) {
 	s := newSensor()
@@ -182,8 +234,8 @@ func TestDecodeAllocatesWithinInput(t *testing.T) {
 	}
 }
 
-// Invariants of DecodeState: it never panics; what it accepts is encoded to bytes that decode to the same bytes; and the
-// state behaves: its readers and both transitions run.
+// Invariants of DecodeState: it never panics; what it accepts is encoded to bytes that decode to the same bytes; and
+// the state behaves: its readers and both transitions run.
 func FuzzDecodeState(f *testing.F) {
 	s := twoHours(f, fullPrecision())
 	f.Add(s.AppendTo(nil))

@@ -22,7 +22,7 @@ type Options struct {
 	Length      time.Duration // window.length
 	Grace       time.Duration // window.grace: how far the watermark must be past the end of a window to publish it
 	IdleTimeout time.Duration // window.idleTimeout: after how long without readings a sensor is silent
-	Retention   time.Duration // window.retention: for how long after its start, by the watermark, a window is remembered
+	Retention   time.Duration // window.retention: for how long after its start a window is remembered
 
 	// DefaultInterval (window.defaultInterval) is the time between readings of a sensor that does not say.
 	DefaultInterval time.Duration
@@ -66,7 +66,8 @@ func (o *Options) Validate() error {
 			"window.retention: %v is not within %v..%v (window.length + window.grace to %d times window.length)",
 			o.Retention, low, high, rememberedMax))
 	case o.Retention%time.Millisecond != 0:
-		problems = append(problems, fmt.Errorf("window.retention: %v is not a number of whole milliseconds", o.Retention))
+		problems = append(problems,
+			fmt.Errorf("window.retention: %v is not a number of whole milliseconds", o.Retention))
 	}
 	return errors.Join(problems...)
 }

@@ -43,9 +43,11 @@ func TestOptionsValidate(t *testing.T) {
 		{"longest retention", func(o *Options) { o.Retention = 50_000 * time.Minute }, nil},
 		{"retention too long", func(o *Options) { o.Retention = 50_000*time.Minute + time.Millisecond },
 			[]string{"window.retention: 833h20m0.001s is not within"}},
-		{"retention in nanoseconds", func(o *Options) { o.Retention++ }, []string{"window.retention: 1h10m0.000000001s"}},
+		{"retention in nanoseconds", func(o *Options) { o.Retention++ },
+			[]string{"window.retention: 1h10m0.000000001s"}},
 		{"all at once", func(o *Options) { *o = Options{Grace: -1} }, []string{
-			"window.length: ", "window.grace: ", "window.idleTimeout: ", "window.retention: ", "window.defaultInterval: "}},
+			"window.length: ", "window.grace: ", "window.idleTimeout: ", "window.retention: ", "window.defaultInterval: ",
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := DefaultOptions()

@@ -114,8 +114,10 @@ func scriptOptions(t *testing.T, o *Options, words []string) {
 }
 
 func scriptReading(t *testing.T, sequence int64, words []string) codecs.Reading {
-	r := codecs.Reading{SensorID: "s1", Timestamp: scriptTime(t, words[0]), Sequence: sequence, Latitude: 34, Longitude: -118}
-	r.ReceivedAt = r.Timestamp
+	at := scriptTime(t, words[0])
+	r := codecs.Reading{
+		SensorID: "s1", Timestamp: at, ReceivedAt: at, Sequence: sequence, Latitude: 34, Longitude: -118,
+	}
 	for _, word := range words[1:] {
 		name, text, _ := strings.Cut(word, "=")
 		if name == "flags" {

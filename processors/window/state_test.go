@@ -158,7 +158,9 @@ func TestRepeatAndGap(t *testing.T) {
 	for _, c := range []struct {
 		sequence int64
 		want     Outcome
-	}{{2, Gap}, {0, Repeat}, {-1, Repeat}, {1, Applied}, {1, Repeat}, {3, Gap}, {2, Applied}, {1, Repeat}, {2, Repeat}} {
+	}{
+		{2, Gap}, {0, Repeat}, {-1, Repeat}, {1, Applied}, {1, Repeat}, {3, Gap}, {2, Applied}, {1, Repeat}, {2, Repeat},
+	} {
 		before := string(s.AppendTo(nil))
 		r := sample(noon+c.sequence*10*minute, some(60), some(600), some(8))
 		r.Sequence = c.sequence
@@ -205,7 +207,8 @@ func TestWindowsAsTheyStand(t *testing.T) {
 	if len(w) != 2 {
 		t.Fatalf("%d windows", len(w))
 	}
-	if w[0].SensorID != "773869" || w[0].Revision != 2 || w[0].CloseReason != codecs.CloseLate || w[0].MessageCount != 2 {
+	if w[0].SensorID != "773869" || w[0].Revision != 2 || w[0].CloseReason != codecs.CloseLate ||
+		w[0].MessageCount != 2 {
 		t.Errorf("published window: %+v", w[0])
 	}
 	if w[1].Revision != 0 || w[1].CloseReason != codecs.CloseNone || w[1].MessageCount != 1 {
@@ -227,7 +230,17 @@ func TestLengthChanges(t *testing.T) {
 	if got[0].WindowEnd != noon+5*minute {
 		t.Errorf("the old window ends at noon%+d ms", got[0].WindowEnd-noon)
 	}
-	if w := s.Windows("773869", &s.o); len(w) != 1 || w[0].WindowStart != noon+minute || w[0].WindowEnd != noon+2*minute {
+	w := s.Windows("773869", &s.o)
+	if len(w) != 1 || w[0].WindowStart != noon+minute || w[0].WindowEnd != noon+2*minute {
 		t.Errorf("remembered: %+v", w)
+	}
+
+	// A late reading begins the new memory behind the watermark, so that no window holds it.
+	s = newSensor()
+	s.at(t, noon+10*minute)
+	s.o.Length = time.Minute
+	s.at(t, noon+9*minute)
+	if w, ok := s.Current("773869", &s.o); ok {
+		t.Errorf("the watermark is said to be in %+v", w)
 	}
 }
