@@ -33,6 +33,7 @@ type State struct {
 // Outcome says what became of a reading.
 type Outcome uint8
 
+// The outcomes of a reading.
 const (
 	Applied Outcome = iota // counted in its window
 	Repeat                 // its sequence is not above the last: it was applied before; nothing changed
