@@ -3,8 +3,8 @@ package dedup
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gantry/processors"
 	"gantry/processors/validate"
+	"gantry/store"
 )
 
 // metrics count outcomes; a raw record counts once, under traffic-raw.
@@ -15,10 +15,10 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer, raw string) *metrics {
-	processed := processors.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+	processed := store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "stream_processor_messages_processed_total", Help: "Messages by what became of them.",
 	}, []string{"topic", "status"}))
-	rejected := processors.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+	rejected := store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "stream_processor_rejected_total", Help: "Rejected messages by the first rule that failed.",
 	}, []string{"reason"}))
 	m := &metrics{
@@ -27,7 +27,7 @@ func newMetrics(reg prometheus.Registerer, raw string) *metrics {
 		sensors:  processed.WithLabelValues(raw, "sensor"),
 		repeats:  processed.WithLabelValues(raw, "repeat"),
 		byReason: make([]prometheus.Counter, len(validate.Reasons())+1),
-		latency: processors.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
+		latency: store.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "stream_processor_latency_seconds",
 			Help: "Time from a raw record's timestamp to its outcome, taken at the last record of each batch.",
 			Buckets: []float64{

@@ -1,0 +1,34 @@
+package window
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gantry/codecs"
+	"gantry/store"
+)
+
+type metrics struct {
+	windows                      *prometheus.CounterVec
+	repeats, gaps, late, foreign prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	events := store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stream_processor_events_skipped_total",
+		Help: "Records of traffic-events that the window stage did not count: repeats, readings behind a gap, " +
+			"readings of forgotten windows, records that cannot be read.",
+	}, []string{"why"}))
+	return &metrics{
+		windows: store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stream_processor_windows_published_total", Help: "Published revisions of windows.",
+		}, []string{"close_reason"})),
+		repeats: events.WithLabelValues("repeat"),
+		gaps:    events.WithLabelValues("gap"),
+		late:    events.WithLabelValues("late"),
+		foreign: events.WithLabelValues("foreign"),
+	}
+}
+
+func (m *metrics) published(reason codecs.CloseReason) {
+	m.windows.WithLabelValues(string(reason)).Inc()
+}
