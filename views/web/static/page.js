@@ -5,12 +5,14 @@ import * as format from './format.js';
 import { Table } from './table.js';
 
 const pollEvery = 2_000;
+const sensorsEvery = 60_000;
 
 const $ = (id) => document.getElementById(id);
 const now = () => Date.now() + api.clockOffset;
 const table = new Table($('sensors'), $('shown'), now);
 
 let loaded = false;
+let sensorsRead = 0;
 let waiting = false; // for a token
 
 function show(state, text) {
@@ -22,7 +24,7 @@ function message(text, isError = false) {
   $('message').textContent = text;
   $('message').hidden = !text;
   $('message').classList.toggle('error', isError);
-  $('sensors').hidden = !loaded || table.size === 0;
+  $('sensors').hidden = $('tools').hidden = !loaded || table.size === 0;
 }
 
 async function load() {
@@ -32,8 +34,15 @@ async function load() {
     api.all('/api/v1/windows/current', 'windows'),
   ]);
   table.replace(sensors, windows);
+  sensorsRead = Date.now();
   loaded = true;
   settled();
+}
+
+async function readSensors() {
+  sensorsRead = Date.now();
+  const sensors = await api.all('/api/v1/sensors', 'sensors');
+  if (loaded) table.update(sensors);
 }
 
 function settled() {
@@ -86,7 +95,7 @@ function recovery({ ready, roles }) {
     const bar = document.createElement('progress');
     bar.max = 1;
     bar.value = role.progress;
-    label.append(`${role.role} `, bar, ` ${percentDone(role)}`);
+    label.append(Object.assign(document.createElement('span'), { textContent: role.role }), bar, percentDone(role));
     return label;
   }));
 }
@@ -117,6 +126,7 @@ function pipeline(counts) {
 async function poll() {
   if (!document.hidden && !waiting) {
     await api.readiness().then(recovery).catch(() => {}); // the stream tells when the server is away
+    if (loaded && (table.hasUnknown || Date.now() - sensorsRead > sensorsEvery)) await readSensors().catch(() => {});
     await api.get('/api/v1/pipeline').then(pipeline).catch(() => { $('pipeline').hidden = true; });
   }
   setTimeout(poll, pollEvery);

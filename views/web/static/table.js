@@ -13,6 +13,7 @@ const freeFrom = 60;
 
 export class Table {
   #entries = new Map(); // by sensor_id: {sensor, window, row, cells}
+  hasUnknown = false; // a window came of a sensor whose metadata has not
   #order = null; // ids as shown, or null when they must be found again
   #filter = '';
   #pending = false;
@@ -30,17 +31,29 @@ export class Table {
 
   replace(sensors, windows) {
     this.#entries.clear();
+    this.hasUnknown = false;
     for (const sensor of sensors) this.#entries.set(sensor.sensor_id, { sensor, window: null });
     for (const window of windows) this.#show(window);
+    this.#reorder();
+  }
+
+  // The sensors read again: a verdict on a detector changes with its windows, without an event of its own.
+  update(sensors) {
+    const known = new Map(sensors.map((sensor) => [sensor.sensor_id, sensor]));
+    for (const [id, entry] of this.#entries) {
+      if (known.has(id)) entry.sensor = newer(known.get(id), entry.sensor);
+      else this.#entries.delete(id);
+      known.delete(id);
+    }
+    for (const [id, sensor] of known) this.#entries.set(id, { sensor, window: null });
+    this.hasUnknown = false;
     this.#reorder();
   }
 
   // A changed window. Late readings change earlier ones, which are not on the page.
   window(window) {
     const entry = this.#show(window);
-    if (entry.sensor.watermark === null || window.watermark > entry.sensor.watermark) {
-      entry.sensor.watermark = window.watermark;
-    }
+    entry.sensor.watermark = later(window.watermark, entry.sensor.watermark);
     this.#draw();
   }
 
@@ -49,6 +62,7 @@ export class Table {
     if (!entry) {
       entry = { sensor: { sensor_id: window.sensor_id, watermark: null, silent: false, health: null }, window: null };
       this.#entries.set(window.sensor_id, entry);
+      this.hasUnknown = true;
       this.#order = null;
     }
     if (!entry.window || Date.parse(window.window_start) >= Date.parse(entry.window.window_start)) {
@@ -59,7 +73,7 @@ export class Table {
 
   sensor(sensor) {
     const entry = this.#entries.get(sensor.sensor_id);
-    if (entry) entry.sensor = sensor;
+    if (entry) entry.sensor = newer(sensor, entry.sensor);
     else this.#entries.set(sensor.sensor_id, { sensor, window: null });
     this.#reorder();
   }
@@ -124,13 +138,24 @@ export class Table {
   #fill(entry) {
     const now = this.now();
     for (const { name, value } of columns) {
-      const { text, title = '', state = '' } = value(entry, now);
+      const { text, title = '', state = text === format.missing ? 'missing' : '' } = value(entry, now);
       const cell = entry.cells[name];
       if (cell.textContent !== text) cell.textContent = text;
       if (cell.title !== title) cell.title = title;
       if ((cell.dataset.state ?? '') !== state) cell.dataset.state = state;
     }
   }
+}
+
+// Of two times the later, by value: their texts have milliseconds only where there are any, and so do not compare.
+function later(a, b) {
+  if (!a || !b) return a ?? b;
+  return Date.parse(a) >= Date.parse(b) ? a : b;
+}
+
+// A sensor as just read, but for a watermark that the stream has carried further since.
+function newer(read, had) {
+  return { ...read, watermark: later(had.watermark, read.watermark) };
 }
 
 function state({ sensor }) {
@@ -169,6 +194,11 @@ const columns = [
   }) },
   { name: 'freeway', kind: 'wide', value: (e) => ({ text: format.text(e.sensor.freeway) }) },
   { name: 'direction', kind: 'wide', value: (e) => ({ text: format.text(e.sensor.direction) }) },
+  { name: 'state', kind: 'health', value: (e) => ({
+    text: words(state(e)),
+    state: state(e),
+    title: (e.sensor.health?.reasons ?? []).map(words).join(', '),
+  }) },
   { name: 'speed', kind: 'number speed', value: speed },
   { name: 'volume', kind: 'number', value: (e) => ({ text: format.count(e.window?.avg_volume) }) },
   { name: 'occupancy', kind: 'number', value: (e) => ({ text: format.decimal(e.window?.avg_occupancy) }) },
@@ -183,11 +213,6 @@ const columns = [
   { name: 'behind', kind: 'number', value: ({ sensor }, now) => ({
     text: format.duration(sensor.watermark ? now - Date.parse(sensor.watermark) : NaN),
     title: sensor.watermark ? `watermark ${sensor.watermark} (UTC)` : '',
-  }) },
-  { name: 'state', kind: 'health', value: (e) => ({
-    text: words(state(e)),
-    state: state(e),
-    title: (e.sensor.health?.reasons ?? []).map(words).join(', '),
   }) },
   { name: 'flags', kind: 'flags', value: flags },
 ];
