@@ -1,0 +1,174 @@
+package processors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"gantry/store"
+)
+
+// Input is one of the topics that a group reads.
+type Input struct {
+	Group goka.Group
+	Topic string
+}
+
+// Offsets is a snapshot of how far the pipeline is.
+type Offsets struct {
+	At        time.Time                  // when it was begun
+	Starts    map[string]map[int32]int64 // log starts by topic and partition
+	Ends      map[string]map[int32]int64 // ends by topic and partition
+	Committed map[Input]map[int32]int64  // next offset of each input, 0 where nothing was committed
+}
+
+// Lag returns how many records of the input are not done yet.
+func (o *Offsets) Lag(in Input) int64 {
+	var n int64
+	for p, end := range o.Ends[in.Topic] {
+		n += max(0, end-max(o.Committed[in][p], o.Starts[in.Topic][p]))
+	}
+	return n
+}
+
+// Reached tells whether the input is done at least up to these ends.
+func (o *Offsets) Reached(in Input, ends map[int32]int64) bool {
+	for p, end := range ends {
+		if o.Committed[in][p] < end && end > o.Starts[in.Topic][p] {
+			return false
+		}
+	}
+	return true
+}
+
+// Monitor asks the brokers once a second how far the pipeline is: the lag that is shown, what readiness and the silence
+// detector wait for.
+type Monitor struct {
+	kafka  Kafka
+	inputs []Input
+	topics []string // more topics whose ends are wanted
+	log    *slog.Logger
+	lag    *prometheus.GaugeVec
+
+	mu      sync.Mutex
+	last    *Offsets
+	updated chan struct{}
+}
+
+const monitorInterval = time.Second
+
+// NewMonitor returns a monitor of these inputs, and of the ends of further topics.
+func NewMonitor(k Kafka, inputs []Input, topics []string, log *slog.Logger, reg prometheus.Registerer) *Monitor {
+	return &Monitor{
+		kafka: k, inputs: inputs, topics: topics, log: log.With("component", "monitor"), updated: make(chan struct{}),
+		lag: store.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "stream_processor_consumer_lag", Help: "Records of an input partition that are not committed yet.",
+		}, []string{"topic", "partition"})),
+	}
+}
+
+// Run asks until ctx ends.
+func (m *Monitor) Run(ctx context.Context) error {
+	adm, err := m.kafka.Admin()
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	failing := false
+	for {
+		o, err := m.ask(ctx, adm)
+		switch {
+		case err == nil:
+			failing = false
+			m.publish(o)
+		case ctx.Err() == nil && !failing:
+			failing = true
+			m.log.Warn("the brokers do not say how far the pipeline is; asking on", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(monitorInterval):
+		}
+	}
+}
+
+// Latest returns the newest snapshot, nil before the first, and a channel that is closed when there is a newer one.
+func (m *Monitor) Latest() (*Offsets, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last, m.updated
+}
+
+func (m *Monitor) publish(o *Offsets) {
+	seen := make(map[string]bool)
+	for _, in := range m.inputs {
+		if seen[in.Topic] { // the pipeline's own reader of a topic comes first
+			continue
+		}
+		seen[in.Topic] = true
+		for p, end := range o.Ends[in.Topic] {
+			lag := max(0, end-max(o.Committed[in][p], o.Starts[in.Topic][p]))
+			m.lag.WithLabelValues(in.Topic, strconv.Itoa(int(p))).Set(float64(lag))
+		}
+	}
+	m.mu.Lock()
+	m.last = o
+	close(m.updated)
+	m.updated = make(chan struct{})
+	m.mu.Unlock()
+}
+
+func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	o := &Offsets{At: time.Now(), Committed: make(map[Input]map[int32]int64)}
+	names := append([]string(nil), m.topics...)
+	for _, in := range m.inputs {
+		names = append(names, in.Topic)
+	}
+	var err error
+	if o.Ends, err = listed(adm.ListCommittedOffsets(ctx, names...)); err != nil {
+		return nil, err
+	}
+	if o.Starts, err = listed(adm.ListStartOffsets(ctx, names...)); err != nil {
+		return nil, err
+	}
+	for _, in := range m.inputs {
+		resp, err := adm.FetchOffsets(ctx, string(in.Group))
+		if err != nil {
+			return nil, fmt.Errorf("offsets of %s: %w", in.Group, err)
+		}
+		o.Committed[in] = make(map[int32]int64)
+		for p := range o.Ends[in.Topic] {
+			if c, ok := resp.Lookup(in.Topic, p); ok && c.Err == nil && c.At >= 0 {
+				o.Committed[in][p] = c.At
+			}
+		}
+	}
+	return o, nil
+}
+
+func listed(offsets kadm.ListedOffsets, err error) (map[string]map[int32]int64, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := offsets.Error(); err != nil {
+		return nil, err
+	}
+	all := make(map[string]map[int32]int64, len(offsets))
+	offsets.Each(func(o kadm.ListedOffset) {
+		if all[o.Topic] == nil {
+			all[o.Topic] = make(map[int32]int64)
+		}
+		all[o.Topic][o.Partition] = o.Offset
+	})
+	return all, nil
+}

@@ -1,0 +1,124 @@
+package views
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/storage"
+	"golang.org/x/sync/errgroup"
+
+	"gantry/processors"
+	"gantry/views/api"
+)
+
+// Tables runs the views of both tables and fills a directory from them.
+type Tables struct {
+	Directory *Directory
+	Kafka     processors.Kafka
+	Monitor   *processors.Monitor
+	Logger    *slog.Logger
+
+	mu      sync.Mutex
+	views   map[goka.Table]map[int32]*tableView
+	targets map[goka.Table]map[int32]int64 // ends that each view must have read to be caught up
+	ready   bool
+}
+
+// Run follows the tables until ctx ends.
+func (t *Tables) Run(ctx context.Context) error {
+	t.mu.Lock()
+	t.views = map[goka.Table]map[int32]*tableView{processors.DedupTable: {}, processors.WindowTable: {}}
+	t.mu.Unlock()
+	g, ctx := errgroup.WithContext(ctx)
+	for table, update := range map[goka.Table]func(string, []byte) error{
+		processors.DedupTable:  t.Directory.updateDedup,
+		processors.WindowTable: t.Directory.updateWindow,
+	} {
+		g.Go(func() error {
+			return processors.RunView(ctx, processors.ViewOptions{
+				Kafka: t.Kafka, Topic: table, Logger: t.Logger.With("component", "view", "topic", string(table)),
+				Storage: func(_ string, p int32) (storage.Storage, error) {
+					v := newTableView(p, update)
+					t.mu.Lock()
+					t.views[table][p] = v
+					t.mu.Unlock()
+					return v, nil
+				},
+			})
+		})
+	}
+	g.Go(func() error { return t.catchUp(ctx) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("views: %w", err)
+	}
+	return nil
+}
+
+// catchUp waits until the views have read what was in the changelogs when they started. goka's own word is not enough:
+// it takes a closed consumer for a finished recovery.
+func (t *Tables) catchUp(ctx context.Context) error {
+	for {
+		o, updated := t.Monitor.Latest()
+		if o != nil && t.reached(o) {
+			t.Directory.goLive()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-updated:
+		}
+	}
+}
+
+func (t *Tables) reached(o *processors.Offsets) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.targets == nil {
+		t.targets = map[goka.Table]map[int32]int64{
+			processors.DedupTable:  o.Ends[string(processors.DedupTable)],
+			processors.WindowTable: o.Ends[string(processors.WindowTable)],
+		}
+	}
+	for table, ends := range t.targets {
+		for p, end := range ends {
+			if v := t.views[table][p]; v == nil || v.next() < end {
+				return false
+			}
+		}
+	}
+	t.ready = true
+	return true
+}
+
+// Next returns the next offset that each partition of a view reads.
+func (t *Tables) Next(table goka.Table) map[int32]int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := make(map[int32]int64)
+	for p, v := range t.views[table] {
+		next[p] = v.next()
+	}
+	return next
+}
+
+// Role tells how far the views are.
+func (t *Tables) Role() api.Role {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := api.Role{Name: api.RoleServe, Ready: t.ready}
+	for _, table := range []goka.Table{processors.DedupTable, processors.WindowTable} {
+		for p, end := range t.targets[table] {
+			part := api.Partition{Partition: p, End: end, Detail: string(table)}
+			if v := t.views[table][p]; v != nil {
+				part.Offset = v.next()
+			}
+			part.Ready = part.Offset >= end
+			r.Partitions = append(r.Partitions, part)
+		}
+	}
+	return r
+}
