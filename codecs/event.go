@@ -53,7 +53,7 @@ func AppendReading(b []byte, schemaID int32, r *Reading) []byte {
 	b = appendDouble(b, r.Longitude)
 	b = appendLong(b, r.ReceivedAt)
 	b = appendLong(b, r.Sequence)
-	b = appendLong(b, int64(r.Flags))
+	b = appendLong(b, int64(int32(r.Flags))) // an int of the schema, whatever bits are set
 	b = appendNullString(b, r.Freeway)
 	b = appendNullString(b, r.Direction)
 	b = appendNullInt(b, r.Lanes)
@@ -184,7 +184,7 @@ func (r *wireReader) flagCounts() (c FlagCounts) {
 	for {
 		n := r.long()
 		if n < 0 { // a negative count is followed by the block's size in bytes
-			n = -n
+			n = max(-n, 0) // the smallest long has no positive counterpart; what stands in its block fails as a count
 			r.long()
 		}
 		if n == 0 || r.err != nil {

@@ -88,7 +88,7 @@ func (r *wireReader) double() float64 {
 	return v
 }
 
-// bytes returns the next n bytes of a length-prefixed field, without a copy.
+// bytes returns the content of a length-prefixed field, without a copy.
 func (r *wireReader) bytes() []byte {
 	n := r.long()
 	if r.err != nil {
@@ -112,7 +112,7 @@ func (r *wireReader) string() string {
 	return alias(v)
 }
 
-// null reads the branch of a union ["null", T] and tells whether T follows.
+// present reads the branch of a union ["null", T] and tells whether T follows.
 func (r *wireReader) present() bool {
 	switch branch := r.long(); branch {
 	case 0:
