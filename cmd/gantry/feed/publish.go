@@ -71,6 +71,9 @@ type Publisher struct {
 	partitions int
 }
 
+// Feed is the identity under which the rows are published.
+func (p *Publisher) Feed() Identity { return p.opt.Feed }
+
 // NewPublisher connects to the brokers and finds the partitions of the topic, which must exist.
 func NewPublisher(ctx context.Context, conn []kgo.Opt, opt PublishOptions) (*Publisher, error) {
 	client, err := newProducer(conn)
