@@ -1,0 +1,39 @@
+package feed
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/codecs"
+)
+
+// PublishSensors publishes the metadata of sensors and waits until all of it is acknowledged. A reading is judged by
+// what the topic held before it, so this comes before the sensors' first rows.
+func (p *Publisher) PublishSensors(ctx context.Context, sensors []codecs.Sensor) error {
+	records := make([]*kgo.Record, len(sensors))
+	for i := range sensors {
+		records[i] = p.metadata(sensors[i].SensorID, codecs.AppendSensorJSON(nil, &sensors[i]))
+	}
+	return p.client.ProduceSync(ctx, records...).FirstErr()
+}
+
+// RemoveSensors publishes that sensors are no longer known.
+func (p *Publisher) RemoveSensors(ctx context.Context, ids []string) error {
+	records := make([]*kgo.Record, len(ids))
+	for i, id := range ids {
+		records[i] = p.metadata(id, nil)
+	}
+	return p.client.ProduceSync(ctx, records...).FirstErr()
+}
+
+func (p *Publisher) metadata(id string, value []byte) *kgo.Record {
+	return &kgo.Record{
+		Topic:     p.opt.Topic,
+		Partition: int32(p.place.Partition(&kgo.Record{Key: []byte(id)}, p.partitions)),
+		Key:       []byte(id),
+		Value:     value,
+		Headers:   []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
+		Timestamp: p.opt.Clock.Now(),
+	}
+}
