@@ -1,0 +1,351 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"gantry/cmd/gantry/config"
+	"gantry/codecs"
+	"gantry/codecs/registry"
+	"gantry/processors"
+	"gantry/processors/dedup"
+	"gantry/processors/validate"
+	"gantry/processors/window"
+	"gantry/store/archive"
+	"gantry/views"
+	"gantry/views/api"
+)
+
+// Role is a part of the pipeline that a process can run.
+type Role string
+
+// The roles.
+const (
+	RoleDedup   Role = "dedup"
+	RoleWindow  Role = "window"
+	RoleServe   Role = "serve"
+	RoleArchive Role = "archive"
+)
+
+// AllRoles lists them in the order of the data.
+var AllRoles = []Role{RoleDedup, RoleWindow, RoleServe, RoleArchive}
+
+// ParseRoles reads role names.
+func ParseRoles(names []string) ([]Role, error) {
+	var roles []Role
+	for _, n := range names {
+		r := Role(strings.TrimSpace(n))
+		if !slices.Contains(AllRoles, r) {
+			return nil, fmt.Errorf("role %q: allowed are %v", n, AllRoles)
+		}
+		if !slices.Contains(roles, r) {
+			roles = append(roles, r)
+		}
+	}
+	if len(roles) == 0 {
+		return nil, fmt.Errorf("no roles: allowed are %v", AllRoles)
+	}
+	return roles, nil
+}
+
+// Options of an App.
+type Options struct {
+	Config  config.Config
+	Roles   []Role
+	Dynamic bool // members of the consumer groups are not static: for brokers that live in this process
+	Forever bool // topics that are created keep their records for good
+	Version string
+	Logger  *slog.Logger
+}
+
+// App is one Gantry process.
+type App struct {
+	o        Options
+	log      *slog.Logger
+	kafka    processors.Kafka
+	topics   processors.Topics
+	registry *registry.Client
+	metrics  *prometheus.Registry
+	schema   int32 // id of the event schema
+
+	monitor   *processors.Monitor
+	dedup     *processors.Stage
+	window    *processors.Stage
+	directory *views.Directory
+	tables    *views.Tables
+	archiver  *views.Archiver
+	archiveFS archive.FS
+	server    *api.Server
+	listener  net.Listener
+	caught    map[Role]*caughtUp
+}
+
+// KafkaOf returns the way to the brokers that a configuration describes.
+func KafkaOf(c *config.Config) (processors.Kafka, error) {
+	version, err := sarama.ParseKafkaVersion(c.Kafka.Version)
+	if err != nil {
+		return processors.Kafka{}, fmt.Errorf("kafka.version: %w", err)
+	}
+	tls, err := c.Kafka.TLS.Config()
+	if err != nil {
+		return processors.Kafka{}, err
+	}
+	return processors.Kafka{
+		Brokers: c.Kafka.Brokers, Version: version, TLS: tls, ClientID: "gantry",
+		SASL: processors.SASL{
+			Mechanism: c.Kafka.SASL.Mechanism, User: c.Kafka.SASL.User, Password: c.Kafka.SASL.Password,
+		},
+	}, nil
+}
+
+// TopicsOf returns the topics that a configuration names.
+func TopicsOf(c *config.Config) processors.Topics {
+	t := processors.DefaultTopics()
+	t.Raw, t.Events, t.Rejects = stream(c.Topics.Raw), stream(c.Topics.Events), stream(c.Topics.Rejects)
+	t.Partitions, t.Keyed = c.Topics.Partitions, c.Raw.Keyed
+	return t
+}
+
+// RegistryOf returns a client of the schema registry.
+func RegistryOf(c *config.Config) (*registry.Client, error) {
+	o := registry.DefaultOptions()
+	o.URL, o.User, o.Password = c.Registry.URL, c.Registry.User, c.Registry.Password
+	return registry.New(o)
+}
+
+// WindowOptions returns the windows' rules.
+func WindowOptions(c *config.Config) window.Options {
+	w := c.Window
+	return window.Options{
+		Length: w.Length, Grace: w.Grace, IdleTimeout: w.IdleTimeout, Retention: w.Retention,
+		DefaultInterval: w.DefaultInterval,
+	}
+}
+
+// DedupOptions returns the rules of the dedup stage.
+func DedupOptions(c *config.Config) dedup.Options {
+	v := c.Validate
+	return dedup.Options{
+		Rules: validate.Options{
+			Required: v.Required, SpeedMax: v.SpeedMax, VolumeMax: int64(v.VolumeMax),
+			LatMin: v.LatMin, LatMax: v.LatMax, LonMin: v.LonMin, LonMax: v.LonMax,
+			MaxAge: v.MaxAge, MaxAhead: v.MaxAhead, KnownSensorsOnly: v.KnownSensorsOnly,
+		},
+		WindowLength: c.Window.Length, WindowRetention: c.Window.Retention,
+	}
+}
+
+// startTimeout bounds how long New waits for the servers; it says then which one does not answer.
+const startTimeout = time.Minute
+
+// New connects to the servers and makes what is missing: topics, tables, subjects. It fails with everything it has
+// opened closed.
+func New(ctx context.Context, o Options) (a *App, err error) {
+	a = &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.kafka, err = KafkaOf(&o.Config); err != nil {
+		return nil, err
+	}
+	if !o.Dynamic {
+		a.kafka.Instance = o.Config.Instance
+	}
+	if a.registry, err = RegistryOf(&o.Config); err != nil {
+		return nil, err
+	}
+	a.metrics.MustRegister(
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+
+	// The port first: a second process on it should fail before it touches anything.
+	if a.listener, err = net.Listen("tcp", o.Config.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	if o.Config.Archive.URL != "" && a.has(RoleArchive) {
+		if a.archiveFS, err = archive.Open(o.Config.Archive.URL); err != nil {
+			return nil, fmt.Errorf("archive.url: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := a.prepareTopics(ctx); err != nil {
+		return nil, err
+	}
+	if a.schema, err = EnsureSubjects(ctx, a.registry, a.topics, a.log); err != nil {
+		return nil, err
+	}
+	return a, a.wire()
+}
+
+func (a *App) has(r Role) bool { return slices.Contains(a.o.Roles, r) }
+
+func (a *App) close() {
+	if a.listener != nil {
+		_ = a.listener.Close()
+	}
+	if a.archiveFS != nil {
+		_ = a.archiveFS.Close()
+	}
+	if a.registry != nil {
+		a.registry.Close()
+	}
+}
+
+func (a *App) prepareTopics(ctx context.Context) error {
+	if err := a.kafka.Reachable(ctx); err != nil {
+		return err
+	}
+	adm, err := a.kafka.Admin()
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	specs := a.topics.Specs(a.o.Forever)
+	created, err := processors.EnsureTopics(ctx, adm, specs)
+	if err != nil {
+		return err
+	}
+	if len(created) > 0 {
+		a.log.Info("topics created", "topics", created)
+	}
+	diffs, err := processors.CheckTopics(ctx, adm, specs)
+	if err != nil {
+		return err
+	}
+	for _, d := range diffs {
+		a.log.Warn("a topic is not as it should be; see gantry topics check",
+			"topic", d.Topic, "what", d.What, "have", d.Have, "want", d.Want)
+	}
+	return nil
+}
+
+// EnsureSubjects registers both schemas where they are absent and returns the id of the event schema. It waits for a
+// registry that does not answer until ctx ends.
+func EnsureSubjects(
+	ctx context.Context, client *registry.Client, t processors.Topics, log *slog.Logger,
+) (events int32, err error) {
+	for waited := false; ; waited = true {
+		_, err = client.EnsureSubject(ctx, t.RawSubject(), codecs.RawSchema)
+		if err == nil {
+			events, err = client.EnsureSubject(ctx, t.EventsSubject(), codecs.EventSchema)
+		}
+		if err == nil || !errors.Is(err, registry.ErrUnavailable) {
+			return events, err
+		}
+		if !waited {
+			log.Warn("the schema registry does not answer; waiting", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return 0, err
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// Address is where HTTP is served.
+func (a *App) Address() string { return a.listener.Addr().String() }
+
+// Metrics is the registry of everything that the process counts.
+func (a *App) Metrics() *prometheus.Registry { return a.metrics }
+
+func (a *App) wire() error {
+	c := &a.o.Config
+	inputs := views.PipelineInputs(a.topics)
+	archived := processors.Input{Group: processors.ArchiveGroup, Topic: string(a.topics.Events)}
+	a.monitor = processors.NewMonitor(a.kafka, append(inputs, archived),
+		[]string{string(processors.DedupTable), string(processors.WindowTable)}, a.log, a.metrics)
+	if a.has(RoleDedup) {
+		a.dedup = dedup.NewHandler(dedup.HandlerOptions{
+			Topics: a.topics, Rules: DedupOptions(c), Schemas: a.registry, EventSchema: a.schema,
+			Logger: a.log, Metrics: a.metrics,
+		}).Stage()
+		a.dedup.Kafka, a.dedup.StateDir = a.kafka, c.State.Dir
+	}
+	if a.has(RoleWindow) {
+		a.window = window.NewHandler(window.HandlerOptions{
+			Topics: a.topics, Rules: WindowOptions(c), EventSchema: a.schema, Logger: a.log, Metrics: a.metrics,
+		}).Stage()
+		a.window.Kafka, a.window.StateDir = a.kafka, c.State.Dir
+	}
+	hub := api.NewHub(0)
+	a.directory = views.NewDirectory(WindowOptions(c), a.topics.Partitions, hub, time.Now)
+	if a.has(RoleServe) || a.has(RoleWindow) {
+		a.tables = &views.Tables{Directory: a.directory, Kafka: a.kafka, Monitor: a.monitor, Logger: a.log}
+		a.metrics.MustRegister(views.NewCollector(a.directory))
+	}
+	if a.archiveFS != nil {
+		o := archive.DefaultOptions()
+		o.FlushInterval, o.FlushRows, o.Version = c.Archive.FlushInterval, c.Archive.FlushRows, a.o.Version
+		o.ProgressInterval = max(o.ProgressInterval, o.FlushInterval)
+		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics)
+		a.archiver = &views.Archiver{
+			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Options: o, Logger: a.log,
+		}
+	}
+	a.metrics.MustRegister(newThroughput(a))
+	a.caught = map[Role]*caughtUp{RoleDedup: {}, RoleWindow: {}}
+	return a.wireServer(hub)
+}
+
+func (a *App) wireServer(hub *api.Hub) (err error) {
+	o := api.DefaultOptions()
+	o.Directory, o.Changes, o.Readiness, o.Pipeline = a.directory, hub, a, a
+	o.Metrics = promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})
+	o.Tokens = a.o.Config.HTTP.Tokens
+	o.Logger = a.log
+	if o.TLS, err = a.o.Config.HTTP.TLS.Config(); err != nil {
+		return err
+	}
+	a.server, err = api.New(o)
+	return err
+}
+
+// Run runs the roles until ctx ends, and returns when everything has stopped. An error is one that a restart of the
+// process does not mend by itself.
+func (a *App) Run(ctx context.Context) error {
+	defer a.close()
+	g, ctx := errgroup.WithContext(ctx)
+	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
+	run(a.monitor.Run)
+	if a.dedup != nil {
+		run(a.dedup.Run)
+	}
+	if a.window != nil {
+		run(a.window.Run)
+		silences := &views.Silences{
+			Directory: a.directory, Monitor: a.monitor, Kafka: a.kafka, Topics: a.topics, EventSchema: a.schema,
+			Owns:     func(p int32) bool { return slices.Contains(a.window.Owned(), p) },
+			ViewNext: func() map[int32]int64 { return a.tables.Next(processors.WindowTable) },
+			Logger:   a.log,
+		}
+		run(silences.Run)
+	}
+	if a.tables != nil {
+		run(a.tables.Run)
+	}
+	if a.archiver != nil {
+		run(a.archiver.Run)
+	}
+	run(func(ctx context.Context) error { return a.server.Run(ctx, a.listener) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,121 @@
+package app
+
+import (
+	"sync"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"gantry/codecs"
+	"gantry/processors"
+	"gantry/views"
+	"gantry/views/api"
+)
+
+func stream(name string) goka.Stream { return goka.Stream(name) }
+
+// caughtUp remembers that a stage has once done all that lay before it when it started. It is not taken back by a
+// backlog: a process that works through one is not broken.
+type caughtUp struct {
+	mu      sync.Mutex
+	targets map[int32]int64
+	done    bool
+}
+
+// Roles tells how far each role of this process is.
+func (a *App) Roles() []api.Role {
+	var roles []api.Role
+	inputs := views.PipelineInputs(a.topics)
+	if a.dedup != nil {
+		roles = append(roles, a.role(RoleDedup, a.dedup, inputs[len(inputs)-2]))
+	}
+	if a.window != nil {
+		roles = append(roles, a.role(RoleWindow, a.window, inputs[len(inputs)-1]))
+	}
+	if a.has(RoleServe) {
+		roles = append(roles, a.tables.Role())
+	}
+	if a.archiver != nil {
+		roles = append(roles, a.archiver.Role())
+	}
+	return roles
+}
+
+func (a *App) role(name Role, s *processors.Stage, in processors.Input) api.Role {
+	r := api.Role{Name: string(name)}
+	o, _ := a.monitor.Latest()
+	if o == nil || !s.Recovered() {
+		return r
+	}
+	c := a.caught[name]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.targets == nil {
+		c.targets = o.Ends[in.Topic]
+	}
+	r.Ready = true
+	for _, p := range s.Owned() {
+		next, end := max(o.Committed[in][p], o.Starts[in.Topic][p]), c.targets[p]
+		ready := c.done || next >= end
+		r.Ready = r.Ready && ready
+		r.Partitions = append(r.Partitions, api.Partition{
+			Partition: p, Ready: ready, Start: o.Starts[in.Topic][p], Offset: next, End: end,
+		})
+	}
+	c.done = c.done || r.Ready
+	return r
+}
+
+// Counts are the pipeline's totals since the process started, from its metrics.
+func (a *App) Counts() api.PipelineCounts {
+	c := api.PipelineCounts{Rejected: map[string]int64{}, WindowsPublished: map[string]int64{}}
+	families, err := a.metrics.Gather()
+	if err != nil {
+		a.log.Warn("metrics cannot be read", "error", err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			n := int64(m.GetCounter().GetValue())
+			switch f.GetName() {
+			case "stream_processor_messages_processed_total":
+				switch label(m, "status") {
+				case "accepted":
+					c.Accepted += n
+				case "sensor":
+					c.Sensor += n
+				case "repeat":
+					c.Repeat += n
+				}
+				c.Read += n
+			case "stream_processor_rejected_total":
+				if n > 0 {
+					c.Rejected[label(m, "reason")] += n
+				}
+			case "stream_processor_windows_published_total":
+				c.WindowsPublished[label(m, "close_reason")] += n
+			}
+		}
+	}
+	if o, _ := a.monitor.Latest(); o != nil {
+		c.Lag = codecs.Some(o.Lag(views.PipelineInputs(a.topics)[0]))
+	}
+	return c
+}
+
+func label(m *dto.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
+}
+
+// throughput is the rate of raw records between two scrapes.
+type throughput struct {
+	app  *App
+	desc *prometheus.Desc
+}
+
+func newThroughput(a *App) *throughput { return &throughput{app: a} }
