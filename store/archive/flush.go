@@ -123,6 +123,9 @@ func writeFile[E entry](ctx context.Context, p *Partition, in *intent, t Table, 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if p.encoder[t] == nil {
+		p.encoder[t] = newEncoder(t, &p.opts)
+	}
 	data, err := encode(p.encoder[t], rows)
 	if err != nil {
 		return err

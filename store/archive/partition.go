@@ -40,7 +40,7 @@ type Partition struct {
 	opts    Options
 	log     *slog.Logger
 	metrics *Metrics
-	encoder [tableCount]*encoder
+	encoder [tableCount]*encoder // made when first needed
 
 	mu      sync.Mutex
 	head    *intent // the newest intent, nil for none; without its files and marks
@@ -70,9 +70,6 @@ func OpenPartition(ctx context.Context, fsys FS, partition int32, opts Options) 
 	}
 	if p.metrics == nil {
 		p.metrics = newMetrics(opts.Now)
-	}
-	for _, t := range Tables {
-		p.encoder[t] = newEncoder(t, &p.opts)
 	}
 	for _, dir := range []string{intentDir, tempDir} {
 		if err := fsys.MkdirAll(dir); err != nil {

@@ -74,7 +74,7 @@ func settleAndCheck(store archive.FS, log []archive.Record, actors ...*actor) er
 func pairEverywhere(log []archive.Record, wrap func(archive.FS) archive.FS) error {
 	for i := 0; ; i++ {
 		for j := 0; ; j++ {
-			for k := 1; ; k += 2 {
+			for k := 1; ; k += 4 {
 				store := archive.NewMemory()
 				a, b := start(wrap(store), log, 4), start(wrap(store), log, 3)
 				a.step(i, fstest.None)
