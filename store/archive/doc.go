@@ -23,8 +23,8 @@
 // under its temporary name has been moved.
 //
 // Two writers of one partition (one was paused beyond its session, and another took over) each archive a range that
-// begins at the end of the newest intent they know. One creates the intent; the other finds the name taken, deletes its
-// files and keeps only the rows beyond the winner's end.
+// begins at the end of the newest intent they know. One creates the intent; the other finds the name taken, keeps
+// only the rows beyond the winner's end, and sweeps its files away.
 //
 // The interleavings that would break it, and what stands against each:
 //
@@ -34,8 +34,8 @@
 //     file on HDFS, which refuses to replace a folder that is not empty. There is no torn intent to be cleared away, and
 //     one that cannot be read is damage, reported as ErrIntentCorrupt.
 //   - Old intents are pruned. A sleeps while the chain moves on and the intent that it would contend for is removed; A
-//     wakes and creates it. Step 3 finds the newer ones, which pruning keeps; A removes its own and renames nothing. If A
-//     dies before step 3 its intent is never the newest, and nobody looks at it.
+//     wakes and creates it. Step 3 finds the newer ones, which pruning keeps, and A renames nothing. Its intent, never the
+//     newest, is one that nobody looks at, also if A dies before step 3; it is the next to be pruned.
 //   - Leftovers are swept. A writes its temporary files and pauses; B, opening the partition, removes files that no
 //     intent names; A creates the intent, and its files are gone. So only files that start at or before the start of the
 //     newest intent are swept: their writer cannot win any more.

@@ -50,8 +50,9 @@ func (p *Partition) flush(ctx context.Context) (Committed, error) {
 		return Committed{}, ErrReopen
 	}
 	if !p.settled {
-		if err := p.settle(ctx, nil); err != nil {
-			return Committed{}, err
+		err := p.settle(ctx, nil)
+		if won := p.won(); err != nil || won != (Committed{}) {
+			return won, err
 		}
 	}
 	if due, ok := p.nextDue(); p.batch.rows() == 0 && (!ok || p.opts.Now().Before(due)) {
@@ -72,28 +73,41 @@ func (p *Partition) flush(ctx context.Context) (Committed, error) {
 	}
 	// From here on the files may be part of a commit, whatever the call says: only settle may remove them.
 	p.settled = false
+	p.attempt = attempt{id: in.id, committed: in.summary()}
 	err = p.fs.CreateExclusive(intentName(p.id, in.start), data)
 	switch {
 	case err == nil:
+		err = p.settle(ctx, in)
 	case errors.Is(err, fs.ErrExist):
-		p.metrics.racesLost.Inc()
-		return Committed{}, p.settle(ctx, nil)
+		err = p.settle(ctx, nil)
 	default:
 		return Committed{}, fmt.Errorf("create intent: %w", err)
 	}
-	err = p.settle(ctx, in)
-	if p.head != nil && p.head.id == in.id {
-		won := committedBy(in)
-		p.metrics.committed(&won)
-		return won, err
-	}
-	if err == nil {
+	won := p.won()
+	if err == nil && won == (Committed{}) {
 		p.metrics.racesLost.Inc()
 	}
-	return Committed{}, err
+	return won, err
 }
 
-func committedBy(in *intent) Committed {
+// attempt is the last intent that this partition tried to create.
+type attempt struct {
+	id        intentID
+	committed Committed
+}
+
+// won returns, once, what the last attempt has archived; it is zero if it is not, or not known to be, the head.
+func (p *Partition) won() Committed {
+	if p.head == nil || p.head.id != p.attempt.id {
+		return Committed{}
+	}
+	c := p.attempt.committed
+	p.attempt = attempt{}
+	p.metrics.committed(&c)
+	return c
+}
+
+func (in *intent) summary() Committed {
 	c := Committed{Start: in.start, End: in.end}
 	for _, f := range in.files {
 		t := &c.Tables[f.table]
@@ -165,7 +179,7 @@ func (p *Partition) remove(name string) {
 //
 // own is the intent that this partition has just created, nil for none. If it is not the newest, it counts for nothing:
 // either it was taken for real, and finished, by whoever built the newest on it; or its name was free only because the
-// intent of that start had been pruned, and this writer slept through all that came after.
+// intent of that start had been pruned, and this writer slept through all that came after. It is the next to be pruned.
 func (p *Partition) settle(ctx context.Context, own *intent) error {
 	p.settled = false
 	if err := ctx.Err(); err != nil && own == nil {
@@ -188,9 +202,6 @@ func (p *Partition) settle(ctx context.Context, own *intent) error {
 		if newest, err = p.readIntent(start); err != nil {
 			return err
 		}
-	}
-	if own != nil && newest.start > own.start {
-		p.remove(intentName(p.id, own.start))
 	}
 	if err := p.adopt(newest, newest == own); err != nil {
 		return err

@@ -44,9 +44,10 @@ type Partition struct {
 
 	mu      sync.Mutex
 	head    *intent // the newest intent, nil for none; without its files and marks
-	settled bool    // head is known to be the newest, and its files are renamed
-	reopen  bool    // closed, or ErrReopen has been returned
-	next    int64   // lowest offset that Add takes
+	attempt attempt
+	settled bool  // head is known to be the newest, and its files are renamed
+	reopen  bool  // closed, or ErrReopen has been returned
+	next    int64 // lowest offset that Add takes
 	marks   map[string]mark
 	holes   []Hole // all that are known; the first len(head.holes) are in head
 	batch   batch

@@ -276,6 +276,9 @@ func TestLoserKeepsTheRest(t *testing.T) {
 	if c := flush(t, b); c.Start != 2 || c.End != 10 || rows(c) != 3 {
 		t.Fatalf("the rest: committed %+v", c)
 	}
+	if want := []archive.Hole{{From: 4, To: 9}}; !slices.Equal(b.Holes(), want) {
+		t.Errorf("holes %v, want %v", b.Holes(), want)
+	}
 	if err := checkOnce(store, append(log, reading(9, "s1", 8))); err != nil {
 		t.Error(err)
 	}
@@ -357,13 +360,158 @@ func TestDamagedIntent(t *testing.T) {
 			t.Fatalf("%d of %d bytes: %v", n, len(data), err)
 		}
 	}
-	// Intents that are gone altogether while a writer lives are not an empty archive either.
-	if err := store.Remove(name); err != nil {
+}
+
+// Intents that are all gone while a writer lives are not an empty archive: it must not begin again at offset 0.
+func TestIntentsGone(t *testing.T) {
+	store := archive.NewMemory()
+	fault := fstest.None
+	p := open(t, &fstest.Faulty{FS: store, Decide: func(op, _ string) fstest.Fault {
+		if op == "CreateExclusive" {
+			return fault
+		}
+		return fstest.None
+	}}, testOptions(10))
+	add(t, p, reading(0, "s1", 1))
+	flush(t, p)
+	add(t, p, reading(1, "s1", 2))
+	fault = fstest.FailBefore
+	if _, err := p.Flush(bg); !errors.Is(err, fstest.ErrFault) {
 		t.Fatal(err)
 	}
-	add(t, p, reading(1, "s1", 2))
-	if c, err := p.Flush(bg); err == nil && c.Start != 1 {
-		t.Errorf("the chain began again: %+v", c)
+	if err := store.Remove("_intents/00000-00000000000000000000"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Flush(bg); err == nil || !strings.Contains(err.Error(), "gone from _intents") {
+		t.Fatalf("flush: %v", err)
+	}
+}
+
+// The intent was created and the answer was lost. The next flush finds that out: it writes nothing again, says what was
+// committed, and counts it once.
+func TestLostAnswer(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	opts := testOptions(10)
+	opts.Metrics = archive.NewMetrics(reg, opts.Now)
+	store := archive.NewMemory()
+	writes, lose := 0, true
+	p := open(t, &fstest.Faulty{FS: store, Decide: func(op, _ string) fstest.Fault {
+		switch {
+		case op == "WriteFile":
+			writes++
+		case op == "CreateExclusive" && lose:
+			lose = false
+			return fstest.FailAfter
+		}
+		return fstest.None
+	}}, opts)
+	add(t, p, reading(0, "s1", 1))
+	if c, err := p.Flush(bg); !errors.Is(err, fstest.ErrFault) || c != (archive.Committed{}) {
+		t.Fatalf("committed %+v, %v", c, err)
+	}
+	if c := flush(t, p); c.End != 1 || rows(c) != 1 || writes != 1 {
+		t.Fatalf("committed %+v with %d files written", c, writes)
+	}
+	if flush(t, p) != (archive.Committed{}) || gather(t, reg, "rows_total") != 1 || gather(t, reg, "races_lost_total") != 0 {
+		t.Error("the commit was not counted once")
+	}
+}
+
+// A file system that fails again and again while files are written does not fill up with temporary files.
+func TestFailedFlushLeavesNothing(t *testing.T) {
+	store := archive.NewMemory()
+	writes := 0
+	p := open(t, &fstest.Faulty{FS: store, Decide: func(op, _ string) fstest.Fault {
+		if op == "WriteFile" {
+			if writes++; writes%2 == 0 {
+				return fstest.FailBefore
+			}
+		}
+		return fstest.None
+	}}, testOptions(10))
+	add(t, p, reading(0, "s1", 1), window(1, "s1", 1))
+	for range 3 {
+		if _, err := p.Flush(bg); !errors.Is(err, fstest.ErrFault) {
+			t.Fatal(err)
+		}
+	}
+	if left, err := leftovers(store); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+// Leftovers are swept once their start offset is settled; those of the next commit, and of other partitions, may belong
+// to a writer that is only slow.
+func TestSweep(t *testing.T) {
+	store := archive.NewMemory()
+	p := open(t, store, testOptions(10))
+	old := []string{
+		"_temporary/p00000-00000000000000000000-aa-0.tmp", "_intents/.00000-00000000000000000000.AA",
+	}
+	next := []string{
+		"_temporary/p00000-00000000000000000001-aa-0.tmp", "_temporary/p00001-00000000000000000000-aa-0.tmp",
+		"_intents/.00000-00000000000000000001.AA", "_temporary/other",
+	}
+	for _, name := range append(slices.Clone(old), next...) {
+		if err := store.WriteFile(name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(t, p, reading(0, "s1", 1))
+	flush(t, p)
+	for _, name := range old {
+		if there, _ := store.Exists(name); there {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	for _, name := range next {
+		if there, _ := store.Exists(name); !there {
+			t.Errorf("%s was removed", name)
+		}
+	}
+}
+
+// A writer that slept until the intent that it would contend for was pruned finds its name free. It must see that the
+// archive has moved on.
+func TestSleeper(t *testing.T) {
+	store := archive.NewMemory()
+	log := []archive.Record{reading(0, "s1", 1), reading(1, "s1", 2), reading(2, "s1", 3), reading(3, "s1", 4)}
+	sleeper, other := open(t, store, testOptions(10)), open(t, store, testOptions(10))
+	add(t, sleeper, log[0], log[1])
+	for _, r := range log[:3] {
+		add(t, other, r)
+		flush(t, other)
+	}
+	if flush(t, sleeper) != (archive.Committed{}) || sleeper.NextOffset() != 3 {
+		t.Errorf("the sleeper goes on from %d", sleeper.NextOffset())
+	}
+	add(t, sleeper, log[2:]...)
+	flush(t, sleeper)
+	if err := checkOnce(store, log); err != nil {
+		t.Error(err)
+	}
+}
+
+// Walk passes over what is not data, as other readers do.
+func TestWalk(t *testing.T) {
+	store := archive.NewMemory()
+	if err := store.MkdirAll("raw/_old"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"raw/b.parquet", "raw/_a.parquet", "raw/.c.parquet", "raw/d.tmp", "raw/_old/e.parquet"} {
+		if err := store.WriteFile(name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names []string
+	for name, err := range archive.Walk(store, archive.TableRaw) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if !slices.Equal(names, []string{"raw/b.parquet"}) {
+		t.Errorf("walked %q", names)
 	}
 }
 
