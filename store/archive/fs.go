@@ -1,0 +1,92 @@
+package archive
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Reader is the part of a file system that readers of an archive need. Names are slash-separated, relative to the
+// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Files are small (one batch), so that they are
+// read whole.
+type Reader interface {
+	// ReadFile returns the content of a file. A missing one is fs.ErrNotExist.
+	ReadFile(name string) ([]byte, error)
+	// List returns what stands in a folder, by name. A missing folder is empty.
+	List(dir string) ([]Entry, error)
+	// Exists tells whether there is a file or folder of that name.
+	Exists(name string) (bool, error)
+}
+
+// FS is what an archive is written to. An error means that the effect is unknown, unless it wraps fs.ErrExist or
+// fs.ErrNotExist: those say that the call changed nothing. What a call has done when it returns nil survives a crash of
+// this process and of the servers behind it. Package fstest holds the suite that each implementation passes.
+type FS interface {
+	Reader
+	// WriteFile creates a file that must not exist (else fs.ErrExist), in a folder that must (else fs.ErrNotExist), and
+	// returns when all of data is safely stored. After an error a part of it may be left under the name.
+	WriteFile(name string, data []byte) error
+	// CreateExclusive creates a file with its whole content in one step: of several callers exactly one succeeds, the
+	// others get fs.ErrExist, and nobody ever sees a part of the content. A call that is interrupted may leave a name
+	// that begins with "." + path.Base(name) + "." beside it; Remove clears it.
+	CreateExclusive(name string, data []byte) error
+	// Rename moves a file in one step and replaces what stands at the new name. A missing source, or a missing folder of
+	// the new name, is fs.ErrNotExist.
+	Rename(oldName, newName string) error
+	// Remove deletes a file, however it was made. A missing one is fs.ErrNotExist.
+	Remove(name string) error
+	// MkdirAll creates a folder and those above it; one that exists is no error.
+	MkdirAll(dir string) error
+	// Close gives up connections. Files are not affected.
+	Close() error
+}
+
+// Entry is a name in a folder.
+type Entry struct {
+	Name string // without the folder
+	Dir  bool   // some file systems store what CreateExclusive makes as a folder
+	Size int64  // bytes; 0 for a folder
+}
+
+// Open opens the file system of an archive URL: file:///folder, or hdfs://namenode:port/folder with further namenodes
+// of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created.
+func Open(url string) (FS, error) {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return nil, fmt.Errorf("archive URL %q: expected file:///folder or hdfs://namenode:port/folder", url)
+	}
+	host, root, _ := strings.Cut(rest, "/")
+	root = "/" + root
+	switch scheme {
+	case "file":
+		if host != "" && host != "localhost" {
+			return nil, fmt.Errorf("archive URL %q: a file URL has no host: file:///folder", url)
+		}
+		return NewLocal(root)
+	case "hdfs":
+		addresses, err := namenodes(host)
+		if err != nil {
+			return nil, fmt.Errorf("archive URL %q: %w", url, err)
+		}
+		user := os.Getenv("HADOOP_USER_NAME")
+		if user == "" {
+			user = "gantry"
+		}
+		fsys, err := newHDFS(addresses, user, root)
+		if err != nil {
+			return nil, fmt.Errorf("archive URL %q: %w", url, err)
+		}
+		return fsys, nil
+	default:
+		return nil, fmt.Errorf("archive URL %q: scheme %q is neither file nor hdfs", url, scheme)
+	}
+}
+
+// checkName refuses names that would leave the root.
+func checkName(op, name string) error {
+	if !fs.ValidPath(name) {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	return nil
+}
