@@ -184,8 +184,11 @@ func (r *wireReader) flagCounts() (c FlagCounts) {
 	for {
 		n := r.long()
 		if n < 0 { // a negative count is followed by the block's size in bytes
-			n = max(-n, 0) // the smallest long has no positive counterpart; what stands in its block fails as a count
+			n = -n
 			r.long()
+		}
+		if n < 0 {
+			r.fail(errors.New("a block count has no positive counterpart"))
 		}
 		if n == 0 || r.err != nil {
 			return c

@@ -211,7 +211,7 @@ func (p *jsonReader) addKey(key string, base int, seen map[string]struct{}) map[
 		seen[key] = struct{}{}
 	}
 	if dup {
-		p.fail(errors.New("an object has a key twice"))
+		p.fail(fmt.Errorf("an object has the key %.64q twice", key))
 	}
 	p.keys = append(p.keys, key)
 	return seen
