@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
 	"gantry/codecs"
+	"gantry/codecs/registry"
 )
 
 // registryTimeout bounds the wait for the registry: a command says that it does not answer, and ends.
@@ -31,18 +31,16 @@ func connect(ctx context.Context, c *config.Config, wire feed.Wire) (conn []kgo.
 	return conn, schemaID, nil
 }
 
-// registerRaw returns the id of codecs.RawSchema; a registry gives an equal schema the id that it has.
+// registerRaw returns the id of codecs.RawSchema in the subject of traffic-raw, where it is registered if need be.
 func registerRaw(ctx context.Context, c *config.Config) (int32, error) {
-	opts := []sr.ClientOpt{sr.URLs(c.Registry.URL)}
-	if c.Registry.User != "" {
-		opts = append(opts, sr.BasicAuth(c.Registry.User, c.Registry.Password))
-	}
-	client, err := sr.NewClient(opts...)
+	o := registry.DefaultOptions()
+	o.URL, o.User, o.Password = c.Registry.URL, c.Registry.User, c.Registry.Password
+	client, err := registry.NewClient(o)
 	if err != nil {
 		return 0, err
 	}
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
-	s, err := client.CreateSchema(ctx, c.Topics.Raw+"-value", sr.Schema{Schema: codecs.RawSchema})
-	return int32(s.ID), err
+	return client.EnsureSubject(ctx, c.Topics.Raw+"-value", codecs.RawSchema)
 }

@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
+	"gantry/codecs/registry"
 )
 
 // gantry runs a command line in an empty folder.
@@ -121,9 +121,12 @@ func servers(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	registry := srfake.New()
-	t.Cleanup(registry.Close)
-	return []string{"GANTRY_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "GANTRY_REGISTRY_URL=" + registry.URL()}
+	schemas, err := registry.StartEmbedded("127.0.0.1:0", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { schemas.Close() })
+	return []string{"GANTRY_KAFKA_BROKERS=" + broker.ListenAddrs()[0], "GANTRY_REGISTRY_URL=" + schemas.URL()}
 }
 
 func file(t *testing.T, name, text string) string {

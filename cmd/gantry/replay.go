@@ -119,8 +119,9 @@ func (c *cli) replay(cmd *cobra.Command, path string, flags replayFlags) error {
 	}
 	defer p.Close()
 	if err := c.publish(ctx, p, file); err != nil {
-		return fmt.Errorf("%w (%d of %d readings are published; --resume goes on)",
-			err, p.Published.Load()+p.Skipped.Load(), file.Info.Rows)
+		fmt.Fprintf(c.stderr, "%d of %d readings are published; gantry replay --resume goes on\n",
+			p.Published.Load()+p.Skipped.Load(), file.Info.Rows)
+		return err
 	}
 	result := replayResult{
 		File: path, Format: string(file.Format), Feed: p.Feed().String(), ShiftMS: p.Feed().Shift,

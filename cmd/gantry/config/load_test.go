@@ -175,6 +175,7 @@ func TestProblems(t *testing.T) {
 		{"--window.length=10m", "window.retention", "from 1h15m"},
 		{"--window.grace=66m", "window.retention", "from 1h11m"},
 		{"--validate.maxAge=61m", "window.retention", "from 1h11m"},
+		{"--window.retention=ever --window.length=10m", "window.retention", "not a duration"}, // and not twice
 		{"--validate.required=speed", "validate.required", "speed_mph"},
 		{"--validate.speedMax=0", "validate.speedMax", "above 0"},
 		{"--validate.speedMax=NaN", "validate.speedMax", "above 0"},

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -47,7 +46,7 @@ func newProducer(conn []kgo.Opt) (*kgo.Client, error) {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.ProducerBatchMaxBytes(batchBytesMax),
-		kgo.ProducerLinger(5*time.Millisecond),
-		kgo.MaxBufferedRecords(buffered(recordBytesMin)),
+		kgo.ManualFlushing(), // rounds decide what is sent together
+		kgo.MaxBufferedRecords(roundBytesMax/recordOverhead+1),
 	)...)
 }

@@ -11,21 +11,29 @@ import (
 // PublishSensors publishes the metadata of sensors and waits until all of it is acknowledged. A reading is judged by
 // what the topic held before it, so this comes before the sensors' first rows.
 func (p *Publisher) PublishSensors(ctx context.Context, sensors []codecs.Sensor) error {
-	records := make([]*kgo.Record, len(sensors))
+	r := round{p: p}
 	for i := range sensors {
-		records[i] = p.metadata(sensors[i].SensorID, codecs.AppendSensorJSON(nil, &sensors[i]))
+		rec := p.metadata(sensors[i].SensorID, codecs.AppendSensorJSON(nil, &sensors[i]))
+		if err := r.add(ctx, rec, Row{}, ignore); err != nil {
+			return err
+		}
 	}
-	return p.client.ProduceSync(ctx, records...).FirstErr()
+	return r.flush(ctx, ignore)
 }
 
 // RemoveSensors publishes that sensors are no longer known.
 func (p *Publisher) RemoveSensors(ctx context.Context, ids []string) error {
-	records := make([]*kgo.Record, len(ids))
-	for i, id := range ids {
-		records[i] = p.metadata(id, nil)
+	r := round{p: p}
+	for _, id := range ids {
+		if err := r.add(ctx, p.metadata(id, nil), Row{}, ignore); err != nil {
+			return err
+		}
 	}
-	return p.client.ProduceSync(ctx, records...).FirstErr()
+	return r.flush(ctx, ignore)
 }
+
+// ignore is for records that are no rows.
+func ignore(*Row) {}
 
 func (p *Publisher) metadata(id string, value []byte) *kgo.Record {
 	return &kgo.Record{

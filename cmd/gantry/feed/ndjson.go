@@ -12,8 +12,8 @@ import (
 	"gantry/codecs"
 )
 
-// lineBytesMax is the longest line of NDJSON: a record must fit into a batch of batchBytesMax.
-const lineBytesMax = batchBytesMax - 4096
+// lineBytesMax is the longest line of NDJSON: a record of it must fit into a round.
+const lineBytesMax = roundBytesMax - 1024
 
 // ndjson gives a row for each line that is not empty. A line that is no reading with an id and a time is published as
 // it is.

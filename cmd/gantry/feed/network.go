@@ -43,12 +43,12 @@ func synthesize(o SimulateOptions) []codecs.Sensor {
 		miles := r.miles(l.LatMax-l.LatMin, l.LonMax-l.LonMin)
 		sensors[i] = codecs.Sensor{
 			SensorID:  fmt.Sprintf("sim-%04d", i+1),
-			Latitude:  min(max(round(lat, 1e5), l.LatMin), l.LatMax), // rounding must not leave narrow bounds
-			Longitude: min(max(round(lon, 1e5), l.LonMin), l.LonMax),
+			Latitude:  min(max(nearest(lat, 1e5), l.LatMin), l.LatMax), // rounding must not leave narrow bounds
+			Longitude: min(max(nearest(lon, 1e5), l.LonMin), l.LonMax),
 			Freeway:   codecs.Some(r.freeway),
 			Direction: codecs.Some(direction),
 			Lanes:     codecs.Some(r.lanes),
-			LengthMi:  codecs.Some(max(round(miles/float64(perRoad), 1e3), 1e-3)),
+			LengthMi:  codecs.Some(max(nearest(miles/float64(perRoad), 1e3), 1e-3)),
 			IntervalS: codecs.Some(int32(max(1, math.Round(o.interval().Seconds())))),
 		}
 	}

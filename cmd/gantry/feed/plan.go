@@ -95,23 +95,18 @@ type pace struct {
 	arrival int64 // of the first row
 }
 
-func (p *pace) wait(ctx context.Context, arrival int64) error {
+// ahead is how long a row must wait; nothing or less where its time has come.
+func (p *pace) ahead(arrival int64) time.Duration {
+	now := p.clock.Now()
 	if p.live {
-		return p.until(ctx, time.UnixMilli(arrival))
+		return time.UnixMilli(arrival).Sub(now)
 	}
 	if p.speed == 0 {
-		return nil
+		return 0
 	}
 	if !p.started {
-		p.started, p.start, p.arrival = true, p.clock.Now(), arrival
+		p.started, p.start, p.arrival = true, now, arrival
 	}
-	ahead := time.Duration(float64(arrival-p.arrival) / float64(p.speed) * float64(time.Millisecond))
-	return p.until(ctx, p.start.Add(ahead))
-}
-
-func (p *pace) until(ctx context.Context, t time.Time) error {
-	if wait := t.Sub(p.clock.Now()); wait > 0 {
-		return p.clock.Sleep(ctx, wait)
-	}
-	return nil
+	due := time.Duration(float64(arrival-p.arrival) / float64(p.speed) * float64(time.Millisecond))
+	return p.start.Add(due).Sub(now)
 }

@@ -10,22 +10,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/semaphore"
 
 	"gantry/codecs"
 )
 
-const (
-	bufferBytesMax = 32 << 20 // of records that wait for their acknowledgement
-	recordBytesMin = 512      // what a record costs in memory beside its value
-
-	// flushTimeout bounds how long a publisher that is told to stop waits for what it has sent.
-	flushTimeout = 3 * time.Second
-)
-
-// buffered is how many records of a size fit into the buffer.
-func buffered(recordBytes int) int { return bufferBytesMax / recordBytes }
+// flushTimeout bounds how long a publisher that is told to stop waits for what it has sent.
+const flushTimeout = 3 * time.Second
 
 // Wire is how readings are encoded.
 type Wire string
@@ -69,6 +61,7 @@ type Publisher struct {
 	opt        PublishOptions
 	place      kgo.TopicPartitioner
 	partitions int
+	warm       bool // the client knows the topic
 }
 
 // Feed is the identity under which the rows are published.
@@ -97,6 +90,9 @@ func partitionCount(ctx context.Context, client *kgo.Client, topic string) (int,
 		return 0, fmt.Errorf("look up topic %s: %w", topic, err)
 	}
 	t := topics[topic]
+	if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+		return 0, fmt.Errorf("topic %s does not exist: create it with gantry topics create: %w", topic, t.Err)
+	}
 	if t.Err != nil {
 		return 0, fmt.Errorf("look up topic %s: %w", topic, t.Err)
 	}
@@ -107,41 +103,23 @@ func partitionCount(ctx context.Context, client *kgo.Client, topic string) (int,
 func (p *Publisher) Close() { p.client.Close() }
 
 // Publish sends the rows of src that lie behind the position, until the end of src, the end of ctx, or the first error.
-// It returns when everything that it sent is acknowledged; after the end of ctx it waits 3 s for that at most. It is
-// called once.
+// It returns when everything that it sent is acknowledged; after the end of ctx it waits 3 s for that at most. After an
+// error the publisher is of no more use.
 func (p *Publisher) Publish(ctx context.Context, src Source) error {
-	s := sender{Publisher: p, room: semaphore.NewWeighted(bufferBytesMax)}
-	var stopped context.Context
-	stopped, s.fail = context.WithCancelCause(ctx)
-	defer s.fail(nil)
-	err := s.rows(stopped, src)
-	if cause := context.Cause(stopped); cause != nil {
-		err = cause // what made the sending stop, not what stopping looked like
-	}
-	flushed, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(stopped, func() { // also while a flush is under way
-		time.AfterFunc(flushTimeout, cancel)
-	})()
-	if ferr := p.client.Flush(flushed); ferr != nil && err == nil {
-		err = fmt.Errorf("flush %s: %w", p.opt.Topic, ferr)
-	}
-	if cause := context.Cause(stopped); cause != nil && err == nil {
-		err = cause
+	r := round{p: p}
+	err := p.rows(ctx, src, &r)
+	if ferr := r.flush(ctx, p.acknowledged); ferr != nil { // what was read before an error of the source is sent
+		err = ferr
 	}
 	return err
 }
 
-// sender is one run of Publish.
-type sender struct {
-	*Publisher
-	room *semaphore.Weighted // bytes of the buffer that are free
-	fail context.CancelCauseFunc
-}
-
-func (s *sender) rows(ctx context.Context, src Source) error {
-	pace := pace{clock: s.opt.Clock, speed: s.opt.Speed, live: s.opt.Live}
+func (p *Publisher) rows(ctx context.Context, src Source, r *round) error {
+	pace := pace{clock: p.opt.Clock, speed: p.opt.Speed, live: p.opt.Live}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		row, err := src.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -149,65 +127,47 @@ func (s *sender) rows(ctx context.Context, src Source) error {
 		if err != nil {
 			return err
 		}
-		if s.opt.Position.has(s.partition(&row), row.Number) {
-			s.Skipped.Add(1)
+		if p.opt.Position.has(p.partition(&row), row.Number) {
+			p.Skipped.Add(1)
 			continue
 		}
-		if err := pace.wait(ctx, row.Arrival); err != nil {
-			return err
+		if wait := pace.ahead(row.Arrival); wait > 0 {
+			if err := r.flush(ctx, p.acknowledged); err != nil {
+				return err
+			}
+			if err := p.opt.Clock.Sleep(ctx, wait); err != nil {
+				return err
+			}
 		}
-		if err := s.send(ctx, &row); err != nil {
+		if err := r.add(ctx, p.record(&row), row, p.acknowledged); err != nil {
 			return err
 		}
 	}
 }
 
-// send hands a row to the client. The record gets a context that does not end: one that ended would drop records from
-// the middle of the client's queue.
-func (s *sender) send(ctx context.Context, row *Row) error {
-	rec := s.record(row)
-	if len(rec.Value) > lineBytesMax {
-		return fmt.Errorf("row %d has %d bytes, more than the %d of a record", row.Number, len(rec.Value), lineBytesMax)
+func (p *Publisher) acknowledged(row *Row) {
+	p.Published.Add(1)
+	if p.opt.Sent != nil {
+		p.opt.Sent(row)
 	}
-	cost := int64(len(rec.Value) + recordBytesMin)
-	if err := s.room.Acquire(ctx, cost); err != nil {
-		return err
-	}
-	sent := *row
-	sent.Verbatim = nil
-	s.client.Produce(context.WithoutCancel(ctx), rec, func(r *kgo.Record, err error) {
-		s.room.Release(cost)
-		if err != nil {
-			s.fail(fmt.Errorf("publish row %d to %s/%d: %w", sent.Number, r.Topic, r.Partition, err))
-			// The client would go on with the rows behind it, and a later Resume take this one for published.
-			// Close waits for promises, of which this is one.
-			go s.client.Close()
-			return
-		}
-		s.Published.Add(1)
-		if s.opt.Sent != nil {
-			s.opt.Sent(&sent)
-		}
-	})
-	return nil
 }
 
-func (s *sender) record(row *Row) *kgo.Record {
+func (p *Publisher) record(row *Row) *kgo.Record {
 	rec := &kgo.Record{
-		Topic:     s.opt.Topic,
-		Partition: s.partition(row),
+		Topic:     p.opt.Topic,
+		Partition: p.partition(row),
 		Key:       key(row),
-		Headers:   []kgo.RecordHeader{{Key: HeaderFeed, Value: s.opt.Feed.header(row.Number)}},
+		Headers:   []kgo.RecordHeader{{Key: HeaderFeed, Value: p.opt.Feed.header(row.Number)}},
 		// The arrival, moved like the event times; brokers refuse records from the future.
-		Timestamp: time.UnixMilli(min(row.Arrival+s.opt.Feed.Shift, s.opt.Clock.Now().UnixMilli())),
+		Timestamp: time.UnixMilli(min(row.Arrival+p.opt.Feed.Shift, p.opt.Clock.Now().UnixMilli())),
 	}
 	r := row.Reading
-	r.Timestamp.V += s.opt.Feed.Shift
+	r.Timestamp.V += p.opt.Feed.Shift
 	switch {
 	case row.Verbatim != nil:
 		rec.Value = append([]byte(nil), row.Verbatim...)
-	case s.opt.Wire == WireAvro && r.Timestamp.Valid && r.VolumeVPH.V == int64(int32(r.VolumeVPH.V)):
-		rec.Value = codecs.AppendRaw(make([]byte, 0, 96), s.opt.SchemaID, &r)
+	case p.opt.Wire == WireAvro && r.Timestamp.Valid && r.VolumeVPH.V == int64(int32(r.VolumeVPH.V)):
+		rec.Value = codecs.AppendRaw(make([]byte, 0, 96), p.opt.SchemaID, &r)
 	default:
 		rec.Value = codecs.AppendRawJSON(make([]byte, 0, 224), &r)
 	}

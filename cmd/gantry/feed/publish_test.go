@@ -7,11 +7,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -163,7 +165,7 @@ func TestRecords(t *testing.T) {
 func TestWireFallsBackToJSON(t *testing.T) {
 	opt := options(1000)
 	opt.Wire = WireAvro
-	s := sender{Publisher: &Publisher{opt: opt, partitions: 1, place: kgo.StickyKeyPartitioner(nil).ForTopic(topic)}}
+	s := Publisher{opt: opt, partitions: 1, place: kgo.StickyKeyPartitioner(nil).ForTopic(topic)}
 	rec := s.record(&Row{Reading: codecs.RawReading{
 		SensorID: "a", Timestamp: codecs.Some[int64](0), VolumeVPH: codecs.Some[int64](1 << 40),
 	}})
@@ -178,7 +180,7 @@ func TestWireFallsBackToJSON(t *testing.T) {
 func TestNoFutureTimestamps(t *testing.T) {
 	opt := options(0)
 	opt.Clock = &steps{now: time.UnixMilli(999_000)}
-	s := sender{Publisher: &Publisher{opt: opt, partitions: 1}}
+	s := Publisher{opt: opt, partitions: 1}
 	if rec := s.record(&Row{Arrival: 1_000_000}); rec.Timestamp.UnixMilli() != 999_000 {
 		t.Errorf("stamped %d", rec.Timestamp.UnixMilli())
 	}
@@ -307,14 +309,20 @@ func (f *failing) Next() (Row, error) {
 	return row, err
 }
 
-// The broker refuses a record for good: the feed ends with that error.
+// The broker refuses a record for good: the feed ends with that error, and no row that follows it on its partition is
+// in the topic, because a Resume would then take the refused one for published.
 func TestBrokerErrorStops(t *testing.T) {
 	conn := cluster(t, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "20000"}))
 	p := publisher(t, conn, options(0))
-	big := &rows{n: 1000}
-	err := p.Publish(t.Context(), &oversized{rows: big, at: 400})
-	if err == nil || big.next == big.n && p.Published.Load() == 1000 {
-		t.Errorf("%v after %d rows", err, p.Published.Load())
+	const refused = 400
+	err := p.Publish(t.Context(), &oversized{rows: &rows{n: 50_000}, at: refused})
+	if !errors.Is(err, kerr.MessageTooLarge) {
+		t.Errorf("%v", err)
+	}
+	for _, r := range consume(t, conn) {
+		if _, number, _ := parseHeader(string(r.Headers[0].Value)); r.Partition == refused%5 && number >= refused {
+			t.Fatalf("row %d is in the topic", number)
+		}
 	}
 }
 
@@ -353,10 +361,12 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// A topic that does not exist is an error that says what to do, not a topic that is created by the way.
 func TestMissingTopic(t *testing.T) {
 	opt := options(0)
 	opt.Topic = "none"
-	if _, err := NewPublisher(t.Context(), cluster(t), opt); err == nil {
-		t.Error("a publisher for a topic that is not there")
+	_, err := NewPublisher(t.Context(), cluster(t), opt)
+	if !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), "gantry topics create") {
+		t.Error(err)
 	}
 }

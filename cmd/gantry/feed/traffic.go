@@ -54,13 +54,13 @@ func sample(demand float64, lanes int32, interval time.Duration, noise [2]float6
 	r.VolumeVPH = codecs.Some(int64(volume))
 	r.Occupancy = codecs.Some(0.0)
 	if volume > 0 {
-		speed = round(speed*(0.93+0.14*noise[1]), 10)
+		speed = nearest(speed*(0.93+0.14*noise[1]), 10)
 		perLane := volume / float64(lanes)
 		r.SpeedMPH = codecs.Some(speed)
-		r.Occupancy = codecs.Some(min(round(100*gFactor*perLane/(5280*speed), 100), 100))
+		r.Occupancy = codecs.Some(min(nearest(100*gFactor*perLane/(5280*speed), 100), 100))
 	}
 	return r
 }
 
-// round keeps a fraction of 1/unit, as detectors report it.
-func round(v, unit float64) float64 { return math.Round(v*unit) / unit }
+// nearest keeps a fraction of 1/unit, as detectors report it.
+func nearest(v, unit float64) float64 { return math.Round(v*unit) / unit }
