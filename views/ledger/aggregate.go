@@ -176,7 +176,9 @@ func diffWindows(want, got *codecs.WindowAggregate, scale float64) []string {
 	return differ
 }
 
-func field(name string, got, want any) string { return fmt.Sprintf("%s is %v, not %v", name, got, want) }
+func field(name string, got, want any) string {
+	return fmt.Sprintf("%s is %v, not %v", name, got, want)
+}
 
 func show(v codecs.Null[float64]) string {
 	if !v.Valid {

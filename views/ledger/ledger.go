@@ -65,7 +65,7 @@ func New(o Options, x Extent) (*Ledger, error) {
 		byKind:      make(map[Kind]int64),
 	}
 	for p := range l.raw {
-		l.raw[p] = newRawPartition(x.Raw[p])
+		l.raw[p] = newRawPartition(x.Raw[p], x.ExpiredUntil)
 	}
 	for p, s := range x.Events {
 		l.events[p].next = s.Start

@@ -20,8 +20,12 @@ type rawPartition struct {
 	metadata map[string]*codecs.Sensor
 }
 
-func newRawPartition(s Span) rawPartition {
-	return rawPartition{slots: newSlots(), provable: s.End, metadata: make(map[string]*codecs.Sensor)}
+func newRawPartition(s Span, expiredUntil int64) rawPartition {
+	p := rawPartition{slots: newSlots(), provable: s.End, metadata: make(map[string]*codecs.Sensor)}
+	if expiredUntil == 0 {
+		p.provable = s.Start
+	}
+	return p
 }
 
 // Raw takes a record of traffic-raw. The error is that of ctx, while a schema was waited for.
