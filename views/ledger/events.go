@@ -80,7 +80,6 @@ func (l *Ledger) reading(s *sensor, r *kgo.Record, at codecs.Source, v *codecs.R
 	equal := slot.state&slotAccepted != 0 && slot.content == l.content(r)
 	if l.enter(slot, slotAccepted, l.content(r), source, at, s.id) {
 		l.judge(slot, source, earlyOutcome{at: at, reading: v})
-		l.checkDerived(v, at)
 	}
 	if first || equal {
 		l.offer(s, event{offset: r.Offset, first: first, reading: count(v, source)})

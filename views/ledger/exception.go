@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 
 	"gantry/codecs"
 )
@@ -61,7 +62,7 @@ func (l *Ledger) except(kind Kind, at codecs.Source, sensor, format string, args
 		Topic:     at.Topic,
 		Partition: at.Partition,
 		Offset:    at.Offset,
-		SensorID:  sensor,
+		SensorID:  strings.Clone(sensor), // it may alias a record
 		Text:      fmt.Sprintf(format, args...),
 	})
 }

@@ -93,6 +93,9 @@ func (l *Ledger) judge(s *slot, source codecs.Source, o earlyOutcome) {
 		l.compare(s, source, o)
 	case source.Offset < l.x.Raw[source.Partition].Start:
 		l.totals.RawExpired++
+		if o.reading != nil {
+			l.checkDerived(o.reading, o.at)
+		}
 	default:
 		if o.reading != nil {
 			o.reading = cloneReading(o.reading)
@@ -130,6 +133,8 @@ func (l *Ledger) compare(s *slot, source codecs.Source, o earlyOutcome) {
 	case l.hash.fields(o.reading, s.state) != s.fields:
 		l.except(KindUnfitOutcome, o.at, o.reading.SensorID, "its sensor, time, values, coordinates, road or received_at "+
 			"differs from its source %v and the metadata before that", source)
+	default:
+		l.checkDerived(o.reading, o.at)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -354,8 +353,15 @@ func (w *world) extent() Extent {
 	return Extent{Raw: spans(w.raw), Events: spans(w.events), Rejects: spans(w.rejects)}
 }
 
+// tb is what *testing.T and *rapid.T have in common.
+type tb interface {
+	Helper()
+	Fatal(...any)
+	Context() context.Context
+}
+
 // verify gives the ledger each topic in turn.
-func (w *world) verify(t testing.TB, x Extent) *Report {
+func (w *world) verify(t tb, x Extent) *Report {
 	t.Helper()
 	l, err := New(w.o, x)
 	if err != nil {
