@@ -186,6 +186,18 @@ func TestMutations(t *testing.T) {
 			w.raw[source.Partition][source.Offset].Value = encodeRaw(&raw)
 			return []finding{{KindUnfitOutcome, place(r)}}
 		},
+		"an accepted raw record is undecodable": func(w *world) []finding {
+			r := w.event(codecs.KindReading, "100", 5)
+			source, _ := codecs.ParseSource(sourceOf(r))
+			w.raw[source.Partition][source.Offset].Value = []byte("{")
+			return []finding{{KindUnfitOutcome, place(r)}}
+		},
+		"an accepted raw record has another key": func(w *world) []finding {
+			r := w.event(codecs.KindReading, "100", 5)
+			source, _ := codecs.ParseSource(sourceOf(r))
+			w.raw[source.Partition][source.Offset].Key = nil
+			return []finding{{KindUnfitOutcome, place(r)}}
+		},
 		"a reject's value is altered": func(w *world) []finding {
 			r := w.rejected("conflict")
 			r.Value = append(slices.Clone(r.Value), ' ')

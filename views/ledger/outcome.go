@@ -125,8 +125,6 @@ func (l *Ledger) compare(s *slot, source codecs.Source, o earlyOutcome) {
 			l.except(KindUnfitOutcome, o.at, l.names[s.sensor],
 				"its key, its value or its %s differs from that of its source %v", codecs.HeaderReceivedAt, source)
 		}
-	case s.state&slotDecodable == 0:
-		l.except(KindUnfitOutcome, o.at, o.reading.SensorID, "its source %v can not be an accepted reading", source)
 	case s.state&slotMisrouted != 0:
 		l.except(KindUnfitOutcome, o.at, o.reading.SensorID,
 			"its source %v has another key, or is not on the partition of its sensor", source)

@@ -53,7 +53,8 @@ func drawWorld(t *rapid.T) *world {
 	return w
 }
 
-// drawRepeats repeats runs of a topic, as crashes do: from a place back to an earlier one.
+// drawRepeats repeats runs of a topic, as crashes do: from a place back to an earlier one. Silences are not repeated:
+// their detector writes them when it sees fit, and a second one is another event.
 func drawRepeats(t *rapid.T, topic [][]*kgo.Record) {
 	for p, records := range topic {
 		for range rapid.IntRange(0, 3).Draw(t, "crashes") {
@@ -62,7 +63,11 @@ func drawRepeats(t *rapid.T, topic [][]*kgo.Record) {
 			}
 			at := rapid.IntRange(1, len(records)).Draw(t, "crash")
 			from := rapid.IntRange(max(0, at-20), at-1).Draw(t, "back to")
-			records = slices.Insert(records, at, records[from:at]...)
+			run := slices.DeleteFunc(slices.Clone(records[from:at]), func(r *kgo.Record) bool {
+				kind, _ := header(r, codecs.HeaderKind)
+				return kind == string(codecs.KindSilence)
+			})
+			records = slices.Insert(records, at, run...)
 		}
 		topic[p] = nil
 		for i, r := range records {

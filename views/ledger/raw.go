@@ -83,7 +83,6 @@ func (l *Ledger) rawReading(ctx context.Context, r *kgo.Record, p *rawPartition,
 	if !raw.Timestamp.Valid || int64(volume.V) != raw.VolumeVPH.V {
 		return nil // it can only be rejected
 	}
-	s.state |= slotDecodable
 	want := codecs.Reading{
 		SensorID:   raw.SensorID,
 		Timestamp:  raw.Timestamp.V,

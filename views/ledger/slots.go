@@ -5,7 +5,6 @@ type slotState uint16
 
 const (
 	slotSeen      slotState = 1 << iota // the raw record was read
-	slotDecodable                       // it can be decoded, so that it can become a reading
 	slotMisrouted                       // its key is not its sensor's id, or it lies on the wrong partition
 	slotMetadata                        // it is well-formed metadata, which has no outcome
 	slotPlaced                          // its fingerprint includes the coordinates
@@ -18,7 +17,7 @@ const (
 // slot is what a ledger remembers of one raw offset: 20 bytes, whatever the record's size. Digests of 32 bits, with a
 // seed that is new for each ledger, overlook one alteration in four billion, and no alteration can be made to fit.
 type slot struct {
-	fields  uint32 // what a reading of it must hold
+	fields  uint32 // what a reading of it must hold; 0, which nothing hashes to but by chance, where it can have none
 	bytes   uint32 // what a reject of it must hold
 	content uint32 // the first outcome; a repeat must equal it
 	sensor  uint32 // number of its sensor's name, 0 where unknown
