@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"gantry/store"
 )
@@ -143,6 +145,9 @@ func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
 	}
 	for _, in := range m.inputs {
 		resp, err := adm.FetchOffsets(ctx, string(in.Group))
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			err = nil // nobody has joined it yet: nothing is committed
+		}
 		if err != nil {
 			return nil, fmt.Errorf("offsets of %s: %w", in.Group, err)
 		}

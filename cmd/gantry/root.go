@@ -40,9 +40,13 @@ type cli struct {
 
 // commands are all of Gantry's, in the order of `gantry --help`. Each has a file of its own.
 var commands = []func(*cli) *cobra.Command{
+	newDev,
+	newRun,
 	newReplay,
 	newSimulate,
+	newTopics,
 	newSensors,
+	newVerify,
 	newConfig,
 	newVersion,
 }
@@ -83,7 +87,7 @@ func (c *cli) newRoot() *cobra.Command {
 		Short: "A stream processor for road-traffic sensors",
 		Long: "Gantry reads the readings of road sensors from Kafka, rejects the bad ones with a reason, folds the rest " +
 			"into\nwindows, serves and archives them, and accounts for each exactly once.",
-		Example:           "  gantry simulate --sensors 50 --for 10m\n  gantry replay los_speed.csv --with-sensors",
+		Example:           "  gantry dev\n  gantry dev --input los_speed.csv\n  gantry verify",
 		SilenceErrors:     true, // execute prints them
 		SilenceUsage:      true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { c.began = true; return nil },

@@ -123,7 +123,7 @@ func TopicsOf(c *config.Config) processors.Topics {
 func RegistryOf(c *config.Config) (*registry.Client, error) {
 	o := registry.DefaultOptions()
 	o.URL, o.User, o.Password = c.Registry.URL, c.Registry.User, c.Registry.Password
-	return registry.New(o)
+	return registry.NewClient(o)
 }
 
 // WindowOptions returns the windows' rules.
@@ -293,12 +293,11 @@ func (a *App) wire() error {
 		o := archive.DefaultOptions()
 		o.FlushInterval, o.FlushRows, o.Version = c.Archive.FlushInterval, c.Archive.FlushRows, a.o.Version
 		o.ProgressInterval = max(o.ProgressInterval, o.FlushInterval)
-		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics)
+		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics, time.Now)
 		a.archiver = &views.Archiver{
 			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Options: o, Logger: a.log,
 		}
 	}
-	a.metrics.MustRegister(newThroughput(a))
 	a.caught = map[Role]*caughtUp{RoleDedup: {}, RoleWindow: {}}
 	return a.wireServer(hub)
 }
@@ -323,6 +322,7 @@ func (a *App) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
 	run(a.monitor.Run)
+	run(a.measure)
 	if a.dedup != nil {
 		run(a.dedup.Run)
 	}

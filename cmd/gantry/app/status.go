@@ -1,7 +1,12 @@
 package app
 
 import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +14,7 @@ import (
 
 	"gantry/codecs"
 	"gantry/processors"
+	"gantry/store"
 	"gantry/views"
 	"gantry/views/api"
 )
@@ -112,10 +118,52 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// throughput is the rate of raw records between two scrapes.
-type throughput struct {
-	app  *App
-	desc *prometheus.Desc
+// rateInterval is the time over which the throughput is taken.
+const rateInterval = 5 * time.Second
+
+// measure keeps the gauges that need a clock: throughput, size of the state, progress of recovery.
+func (a *App) measure(ctx context.Context) error {
+	throughput := store.Register(a.metrics, prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "stream_processor_throughput_rps", Help: "Raw records handled per second, over the last 5 seconds.",
+	}))
+	size := store.Register(a.metrics, prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "stream_processor_state_bytes", Help: "Size of the state folder on disk.",
+	}))
+	recovery := store.Register(a.metrics, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "stream_processor_recovery_progress", Help: "Share of a partition's table that is recovered, 0 to 1.",
+	}, []string{"group", "partition"}))
+	tick := time.NewTicker(rateInterval)
+	defer tick.Stop()
+	for before := a.Counts().Read; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := a.Counts().Read
+		throughput.Set(float64(now-before) / rateInterval.Seconds())
+		before = now
+		size.Set(float64(folderBytes(a.o.Config.State.Dir)))
+		for _, s := range []*processors.Stage{a.dedup, a.window} {
+			if s == nil {
+				continue
+			}
+			for p, share := range s.Progress(ctx) {
+				recovery.WithLabelValues(string(s.Group), strconv.Itoa(int(p))).Set(share)
+			}
+		}
+	}
 }
 
-func newThroughput(a *App) *throughput { return &throughput{app: a} }
+func folderBytes(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil // files come and go while LevelDB compacts
+		}
+		if info, err := e.Info(); err == nil {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}

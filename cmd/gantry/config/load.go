@@ -16,7 +16,7 @@ const (
 	// DefaultFile is read where no file is named, if it is there.
 	DefaultFile = "gantry.yaml"
 
-	originDefault = "default"
+	OriginDefault = "default"
 	originFlag    = "flag"
 )
 
@@ -38,7 +38,7 @@ func (l *Loaded) Origin(key string) string {
 	if o, ok := l.origins[key]; ok {
 		return o
 	}
-	return originDefault
+	return OriginDefault
 }
 
 // given is a value that somebody gave, in text form.

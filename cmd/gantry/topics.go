@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"gantry/cmd/gantry/app"
+	"gantry/processors"
+)
+
+func newTopics(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "topics",
+		Short:   "Create and check the topics",
+		Example: "  gantry topics create\n  gantry topics check --json",
+	}
+	group(cmd)
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "create",
+			Short: "Create what is missing: topics, tables, subjects of the registry",
+			Long: "Creates the topics, the tables and, with raw.keyed: false, the loop, each with its settings, and registers the\n" +
+				"schemas of traffic-raw and traffic-events where their subjects are absent. What exists is left as it is.",
+			Example: "  gantry topics create",
+			Args:    cobra.NoArgs,
+			RunE:    func(cmd *cobra.Command, _ []string) error { return c.createTopics(cmd) },
+		},
+		&cobra.Command{
+			Use:   "check",
+			Short: "Report every difference between the topics and what they should be",
+			Long: "Compares partitions, cleanup policy, retention and the largest message with what the pipeline needs. Exit code\n" +
+				"1 says that something differs.",
+			Example: "  gantry topics check",
+			Args:    cobra.NoArgs,
+			RunE:    func(cmd *cobra.Command, _ []string) error { return c.checkTopics(cmd) },
+		},
+	)
+	return cmd
+}
+
+// commandTimeout bounds the wait for servers: a command says which one does not answer, and ends.
+const commandTimeout = 20 * time.Second
+
+// admin connects to the brokers of the configuration.
+func (c *cli) admin(ctx context.Context, k processors.Kafka) (*kadm.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if err := k.Reachable(ctx); err != nil {
+		return nil, err
+	}
+	return k.Admin()
+}
+
+// topicsResult is what gantry topics create prints.
+type topicsResult struct {
+	Created  []string `json:"created"`
+	Subjects []string `json:"subjects"`
+}
+
+func (r topicsResult) String() string {
+	created := "nothing was missing"
+	if len(r.Created) > 0 {
+		created = "created " + strings.Join(r.Created, ", ")
+	}
+	return created + "; the registry has the schemas of " + strings.Join(r.Subjects, " and ")
+}
+
+func (c *cli) createTopics(cmd *cobra.Command) error {
+	l, err := c.load(cmd)
+	if err != nil {
+		return err
+	}
+	k, err := app.KafkaOf(&l.Config)
+	if err != nil {
+		return usageError{err}
+	}
+	ctx := cmd.Context()
+	adm, err := c.admin(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	topics := app.TopicsOf(&l.Config)
+	created, err := processors.EnsureTopics(ctx, adm, topics.Specs(false))
+	if err != nil {
+		return err
+	}
+	client, err := app.RegistryOf(&l.Config)
+	if err != nil {
+		return usageError{err}
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if _, err := app.EnsureSubjects(ctx, client, topics, c.warnings()); err != nil {
+		return fmt.Errorf("the topics are there, the subjects are not: %w", err)
+	}
+	r := topicsResult{Created: created, Subjects: []string{topics.RawSubject(), topics.EventsSubject()}}
+	if r.Created == nil {
+		r.Created = []string{}
+	}
+	return c.print(r, r.String())
+}
+
+// differences is what gantry topics check prints.
+type differences struct {
+	Differences []processors.Difference `json:"differences"`
+}
+
+func (d differences) String() string {
+	if len(d.Differences) == 0 {
+		return "the topics are as they should be"
+	}
+	var b strings.Builder
+	for i, x := range d.Differences {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		note := ""
+		if x.Fatal {
+			note = " (readings could be lost or misplaced)"
+		}
+		fmt.Fprintf(&b, "%s: %s is %s, should be %s%s", x.Topic, x.What, x.Have, x.Want, note)
+	}
+	return b.String()
+}
+
+var errDiffer = errors.New("the topics are not as they should be")
+
+func (c *cli) checkTopics(cmd *cobra.Command) error {
+	l, err := c.load(cmd)
+	if err != nil {
+		return err
+	}
+	k, err := app.KafkaOf(&l.Config)
+	if err != nil {
+		return usageError{err}
+	}
+	adm, err := c.admin(cmd.Context(), k)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	diffs, err := processors.CheckTopics(cmd.Context(), adm, app.TopicsOf(&l.Config).Specs(false))
+	if err != nil {
+		return err
+	}
+	d := differences{Differences: append([]processors.Difference{}, diffs...)}
+	if err := c.print(d, d.String()); err != nil {
+		return err
+	}
+	if len(diffs) > 0 {
+		return errDiffer
+	}
+	return nil
+}
