@@ -230,7 +230,7 @@ func TestFlagCountBlocks(t *testing.T) {
 // same event, and is refused with one more byte behind it.
 func FuzzDecodeEvent(f *testing.F) {
 	for _, e := range []Event{
-		{Kind: KindReading, Reading: Reading{SensorID: "s", SpeedMPH: Some(1.5), Freeway: Some("I-10"), Lanes: Some[int32](4)}},
+		{Kind: KindReading, Reading: Reading{SensorID: "s", SpeedMPH: Some(1.5), Freeway: Some("I-10")}},
 		{Kind: KindWindow, Window: WindowAggregate{SensorID: "s", FlagCounts: FlagCounts{2: 7}, CloseReason: CloseLate}},
 		{Kind: KindSilence, Silence: SensorSilence{SensorID: "s", Since: -1, AsOf: 1}},
 	} {

@@ -57,8 +57,8 @@ type jsonReader struct {
 	err   error
 }
 
-// newJSONReader positions a reader on the first byte of the text's value. It keeps keys in the given slice while that is
-// long enough.
+// newJSONReader positions a reader on the first byte of the text's value. It keeps keys in the given slice while that
+// is long enough.
 func newJSONReader(data []byte, keys []string) jsonReader {
 	p := jsonReader{data: data, keys: keys}
 	switch {

@@ -72,20 +72,19 @@ func TestAnswers(t *testing.T) {
 		want   error
 		word   error // of codecs
 	}{
-		"no such id":        {404, `{"error_code":40403,"message":"Schema 7 not found"}`, ErrNotFound, codecs.ErrSchemaUnknown},
-		"a proxy's 404":     {404, `<html>404 Not Found</html>`, ErrUnavailable, nil},
-		"no such path":      {404, `{"error_code":404,"message":"HTTP 404 Not Found"}`, ErrUnavailable, nil},
-		"code 0":            {404, `{"error_code":0}`, ErrUnavailable, nil},
-		"a code under 500":  {500, `{"error_code":40403}`, ErrUnavailable, nil},
-		"overload":          {429, ``, ErrUnavailable, nil},
-		"internal error":    {500, `{"error_code":50001,"message":"Error in the backend data store"}`, ErrUnavailable, nil},
-		"unauthorized":      {401, `{"error_code":40101,"message":"no"}`, ErrUnauthorized, nil},
-		"forbidden":         {403, ``, ErrUnauthorized, nil},
-		"not JSON":          {200, `<html>welcome</html>`, ErrUnavailable, nil},
-		"no schema":         {200, `{}`, ErrUnavailable, nil},
-		"protobuf":          {200, `{"schema":"message X {}","schemaType":"PROTOBUF"}`, nil, codecs.ErrSchemaNotAvro},
-		"Avro by name":      {200, `{"schema":"\"int\"","schemaType":"AVRO"}`, nil, nil},
-		"an endless answer": {200, strings.Repeat(" ", answerBytesMax+1), ErrUnavailable, nil},
+		"no such id":       {404, `{"error_code":40403,"message":"none"}`, ErrNotFound, codecs.ErrSchemaUnknown},
+		"a proxy's 404":    {404, `<html>404 Not Found</html>`, ErrUnavailable, nil},
+		"no such path":     {404, `{"error_code":404,"message":"HTTP 404 Not Found"}`, ErrUnavailable, nil},
+		"code 0":           {404, `{"error_code":0}`, ErrUnavailable, nil},
+		"a code under 500": {500, `{"error_code":40403}`, ErrUnavailable, nil},
+		"overload":         {429, ``, ErrUnavailable, nil},
+		"internal error":   {500, `{"error_code":50001,"message":"Error in the backend data store"}`, ErrUnavailable, nil},
+		"unauthorized":     {401, `{"error_code":40101,"message":"no"}`, ErrUnauthorized, nil},
+		"forbidden":        {403, ``, ErrUnauthorized, nil},
+		"not JSON":         {200, `<html>welcome</html>`, ErrUnavailable, nil},
+		"no schema":        {200, `{}`, ErrUnavailable, nil},
+		"protobuf":         {200, `{"schema":"message X {}","schemaType":"PROTOBUF"}`, nil, codecs.ErrSchemaNotAvro},
+		"Avro by name":     {200, `{"schema":"\"int\"","schemaType":"AVRO"}`, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			schema, err := answering(t, tt.status, tt.body).Schema(t.Context(), 7)
@@ -119,6 +118,23 @@ func TestUnreachable(t *testing.T) {
 	c := newClient(t, hanging.URL)
 	c.o.Timeout = time.Millisecond
 	if _, err := c.Schema(t.Context(), 1); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An answer without end is cut off.
+func TestEndlessAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		chunk := make([]byte, 1<<16)
+		for n := 0; n < 4*answerBytesMax; n += len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+		t.Error("the whole answer was read")
+	}))
+	defer server.Close()
+	if _, err := newClient(t, server.URL).Schema(t.Context(), 1); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -190,6 +206,35 @@ func TestEnsureSubject(t *testing.T) {
 	}
 	if id, err := c.EnsureSubject(t.Context(), "other", schemaA); id != a || err != nil {
 		t.Errorf("the same schema under another subject is %d, %v", id, err)
+	}
+}
+
+// A schema that is there is not registered again: not where only its white space differs, which some registries take
+// for another schema, and not where a newer version stands above it, so that no right to write is needed.
+func TestEnsureSubjectOnlyLooks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		latest, lookup string
+		want           int32
+	}{
+		"other white space": {`{"id":4,"schema":" \"int\" "}`, ``, 4},
+		"an older version":  {`{"id":6,"schema":"\"long\""}`, `{"id":5,"version":1,"schema":"\"int\""}`, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodGet:
+					_, _ = io.WriteString(w, tt.latest)
+				case r.URL.Path == "/subjects/s" && tt.lookup != "":
+					_, _ = io.WriteString(w, tt.lookup)
+				default:
+					t.Errorf("%s %s", r.Method, r.URL)
+				}
+			}))
+			defer server.Close()
+			if id, err := newClient(t, server.URL).EnsureSubject(t.Context(), "s", `"int"`); id != tt.want || err != nil {
+				t.Errorf("got %d, %v", id, err)
+			}
+		})
 	}
 }
 
