@@ -132,7 +132,7 @@ func DecodeEvent(data []byte, e *Event) error {
 		r.window(&e.Window)
 	case bodySilence:
 		e.Kind = KindSilence
-		e.Silence = SensorSilence{SensorID: r.string(), Since: r.long(), Watermark: r.long(), AsOf: r.long()}
+		r.silence(&e.Silence)
 	default:
 		r.fail(fmt.Errorf("union branch %d does not exist", branch))
 	}
@@ -180,6 +180,13 @@ func (r *wireReader) window(v *WindowAggregate) {
 	v.Longitude = r.double()
 }
 
+func (r *wireReader) silence(v *SensorSilence) {
+	v.SensorID = r.string()
+	v.Since = r.long()
+	v.Watermark = r.long()
+	v.AsOf = r.long()
+}
+
 func (r *wireReader) flagCounts() (c FlagCounts) {
 	for {
 		n := r.long()
@@ -222,32 +229,37 @@ func (r *wireReader) closeReason() CloseReason {
 	}
 }
 
-// DecodeReading, DecodeWindow and DecodeSilence expect one kind and are otherwise like DecodeEvent.
+// DecodeReading reads an event that must be a reading, and is otherwise like DecodeEvent.
 func DecodeReading(data []byte, v *Reading) error {
-	return decodeBody(data, bodyReading, func(r *wireReader) { r.reading(v) })
+	r := openBody(data, bodyReading)
+	r.reading(v)
+	return r.end()
 }
 
-// DecodeWindow reads an event that must be a window.
+// DecodeWindow reads an event that must be a window, and is otherwise like DecodeEvent.
 func DecodeWindow(data []byte, v *WindowAggregate) error {
-	return decodeBody(data, bodyWindow, func(r *wireReader) { r.window(v) })
+	r := openBody(data, bodyWindow)
+	r.window(v)
+	return r.end()
 }
 
-// DecodeSilence reads an event that must be a silence.
+// DecodeSilence reads an event that must be a silence, and is otherwise like DecodeEvent.
 func DecodeSilence(data []byte, v *SensorSilence) error {
-	return decodeBody(data, bodySilence, func(r *wireReader) {
-		*v = SensorSilence{SensorID: r.string(), Since: r.long(), Watermark: r.long(), AsOf: r.long()}
-	})
+	r := openBody(data, bodySilence)
+	r.silence(v)
+	return r.end()
 }
 
-func decodeBody(data []byte, want int64, read func(*wireReader)) error {
+// openBody returns a reader behind the branch of the union, which must be the wanted one.
+func openBody(data []byte, want int64) (r wireReader) {
 	_, body, err := SplitWire(data)
 	if err != nil {
-		return err
+		r.fail(err)
+		return r
 	}
-	r := wireReader{b: body}
+	r.b = body
 	if branch := r.long(); branch != want {
-		return fmt.Errorf("union branch %d where %d was expected", branch, want)
+		r.fail(fmt.Errorf("union branch %d where %d was expected", branch, want))
 	}
-	read(&r)
-	return r.end()
+	return r
 }

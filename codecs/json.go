@@ -12,8 +12,10 @@ import (
 // decodeRawJSON reads the JSON form of a raw record into r, which must be zero. Null is missing; fields that the
 // contract does not name are passed over, but must be proper JSON.
 func decodeRawJSON(data []byte, r *RawReading) error {
-	p := newJSONReader(data)
-	p.object(func(key string) {
+	var keys [16]string
+	p := newJSONReader(data, keys[:0])
+	o := p.object()
+	for key, ok := p.next(&o); ok; key, ok = p.next(&o) {
 		switch key {
 		case "sensor_id":
 			r.SensorID = p.sensorID()
@@ -30,26 +32,28 @@ func decodeRawJSON(data []byte, r *RawReading) error {
 		default:
 			p.skip()
 		}
-	})
+	}
 	return p.end()
 }
 
 func (p *jsonReader) coordinates(r *RawReading) {
-	switch {
-	case p.null():
-	case p.kind() != jsonObject:
+	if p.null() {
+		return
+	}
+	if p.kind() != jsonObject {
 		p.wrongType("coordinates", "an object")
-	default:
-		p.object(func(key string) {
-			switch key {
-			case "latitude":
-				r.Latitude = p.nullFloat(key)
-			case "longitude":
-				r.Longitude = p.nullFloat(key)
-			default:
-				p.skip()
-			}
-		})
+		return
+	}
+	o := p.object()
+	for key, ok := p.next(&o); ok; key, ok = p.next(&o) {
+		switch key {
+		case "latitude":
+			r.Latitude = p.nullFloat(key)
+		case "longitude":
+			r.Longitude = p.nullFloat(key)
+		default:
+			p.skip()
+		}
 	}
 }
 

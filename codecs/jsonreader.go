@@ -57,9 +57,10 @@ type jsonReader struct {
 	err   error
 }
 
-// newJSONReader positions a reader on the first byte of the text's value.
-func newJSONReader(data []byte) jsonReader {
-	p := jsonReader{data: data}
+// newJSONReader positions a reader on the first byte of the text's value. It keeps keys in the given slice while that
+// is long enough.
+func newJSONReader(data []byte, keys []string) jsonReader {
+	p := jsonReader{data: data, keys: keys}
 	switch {
 	case bytes.HasPrefix(data, []byte("\ufeff")):
 		p.fail(errors.New("JSON begins with a byte order mark"))
@@ -160,61 +161,62 @@ func (p *jsonReader) literal(text string) {
 	p.pos += len(text)
 }
 
-// object reads an object; field is called on each key, positioned on its value, which it must read.
-func (p *jsonReader) object(field func(key string)) {
-	if !p.open('{', "an object") {
-		return
-	}
-	base := len(p.keys)
-	var seen map[string]struct{}
-	for p.err == nil && !p.take('}') {
-		if len(p.keys) > base {
-			p.comma()
-		}
-		key := p.string()
-		if p.err != nil {
-			return
-		}
-		if seen = p.addKey(key, base, seen); p.err != nil {
-			return
-		}
-		p.space()
-		if !p.take(':') {
-			p.syntax("a colon")
-			return
-		}
-		p.space()
-		field(key)
-		p.space()
-	}
-	p.keys = p.keys[:base]
-	p.depth--
+// jsonFields is how far an open object has been read.
+type jsonFields struct {
+	base int                 // its keys in jsonReader.keys begin here
+	seen map[string]struct{} // its keys, once they are many
 }
 
 // keysScanned is up to how many keys of an object are compared one by one. Beyond it a map keeps a hostile object from
 // taking quadratic time.
 const keysScanned = 32
 
-// addKey refuses a key that the object, whose keys start at base, has already.
-func (p *jsonReader) addKey(key string, base int, seen map[string]struct{}) map[string]struct{} {
+// object opens an object; next walks it.
+func (p *jsonReader) object() jsonFields {
+	p.open('{', "an object")
+	return jsonFields{base: len(p.keys)}
+}
+
+// next returns the object's next key, positioned on its value, which the caller must read; or false at the end.
+func (p *jsonReader) next(o *jsonFields) (key string, ok bool) {
+	p.space()
+	if p.err == nil && p.take('}') {
+		p.keys = p.keys[:o.base]
+		p.depth--
+		return "", false
+	}
+	if len(p.keys) > o.base {
+		p.comma()
+	}
+	key = p.string()
+	p.addKey(o, key)
+	p.space()
+	if !p.take(':') {
+		p.syntax("a colon")
+	}
+	p.space()
+	return key, p.err == nil
+}
+
+// addKey refuses a key that the object has already.
+func (p *jsonReader) addKey(o *jsonFields, key string) {
 	var dup bool
-	if keys := p.keys[base:]; len(keys) < keysScanned {
+	if keys := p.keys[o.base:]; len(keys) < keysScanned {
 		dup = slices.Contains(keys, key)
 	} else {
-		if seen == nil {
-			seen = make(map[string]struct{}, 2*keysScanned)
+		if o.seen == nil {
+			o.seen = make(map[string]struct{}, 2*keysScanned)
 			for _, k := range keys {
-				seen[k] = struct{}{}
+				o.seen[k] = struct{}{}
 			}
 		}
-		_, dup = seen[key]
-		seen[key] = struct{}{}
+		_, dup = o.seen[key]
+		o.seen[key] = struct{}{}
 	}
 	if dup {
 		p.fail(fmt.Errorf("an object has the key %.64q twice", key))
 	}
 	p.keys = append(p.keys, key)
-	return seen
 }
 
 // array passes an array.
@@ -266,7 +268,10 @@ func (p *jsonReader) skip() {
 	case jsonNumber:
 		p.number()
 	case jsonObject:
-		p.object(func(string) { p.skip() })
+		o := p.object()
+		for _, ok := p.next(&o); ok; _, ok = p.next(&o) {
+			p.skip()
+		}
 	case jsonArray:
 		p.array()
 	default:

@@ -31,8 +31,8 @@ type SchemaSource interface {
 	Schema(ctx context.Context, id int32) (string, error)
 }
 
-// SchemaNeededError says that a message's writer schema has not been looked up yet. The message is neither good nor bad:
-// the caller calls RawDecoder.Learn with the ID and decodes again.
+// SchemaNeededError says that a message's writer schema has not been looked up yet. The message is neither good nor
+// bad: the caller calls RawDecoder.Learn with the ID and decodes again.
 type SchemaNeededError struct{ ID int32 }
 
 func (e *SchemaNeededError) Error() string {

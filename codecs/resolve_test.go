@@ -424,7 +424,8 @@ func TestResolveTable(t *testing.T) {
 		err          string
 	}{
 		{"plain", rec(base), with(), reading, ""},
-		{"a field's own alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},{"name":"timestamp","type":"long"}`),
+		{"a field's own alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},` +
+			`{"name":"timestamp","type":"long"}`),
 			with(), reading, ""},
 		{"a name goes before an alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},` + base),
 			append(appendString(nil, "not"), baseBody...), reading, ""},
@@ -438,7 +439,8 @@ func TestResolveTable(t *testing.T) {
 			append(appendString(nil, "s"), long(5_999_999)...), reading, ""},
 		{"left over", rec(base), with(0), reading, "1 bytes are left over"},
 		{"short", rec(base), baseBody[:2], reading, "ends early"},
-		{"null into a required field", rec(`{"name":"sensor_id","type":["null","string"]},{"name":"timestamp","type":"long"}`),
+		{"null into a required field", rec(`{"name":"sensor_id","type":["null","string"]},` +
+			`{"name":"timestamp","type":"long"}`),
 			[]byte{0}, reading, "a null does not fit"},
 		{"long into volume", rec(base + `,{"name":"volume_vph","type":"long"}`), nil, reading, "a long does not fit"},
 		{"a branch that fits", rec(base + `,{"name":"volume_vph","type":["long","int"]}`), with(2, 8),
@@ -461,7 +463,8 @@ func TestResolveTable(t *testing.T) {
 			with(append(long(math.MinInt64), long(1<<40)...)...), reading, "cannot be passed"},
 		{"a list of 63", rec(list), with(deep(63)...), reading, ""}, // the reading is the 64th level
 		{"a list of 64", rec(list), with(deep(64)...), reading, "deeper than 64"},
-		{"a record in itself", rec(base + `,{"name":"x","type":{"type":"record","name":"S","fields":[{"name":"s","type":"S"}]}}`),
+		{"a record in itself", rec(base + `,{"name":"x","type":{"type":"record","name":"S",` +
+			`"fields":[{"name":"s","type":"S"}]}}`),
 			with(), reading, "deeper than 64"},
 		{"a union of records", `["null",` + rec(base) + `]`, append([]byte{2}, baseBody...), reading, ""},
 		{"a union without a record", `["null","string"]`, nil, reading, "no branch of the union fits"},

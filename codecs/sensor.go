@@ -28,8 +28,9 @@ type sensorRecord struct {
 // Gantry, and a newer Gantry more than an older one.
 func ParseSensor(value []byte, key string) (Sensor, error) {
 	var rec sensorRecord
-	p := newJSONReader(value)
-	p.object(func(field string) {
+	p := newJSONReader(value, nil)
+	o := p.object()
+	for field, ok := p.next(&o); ok; field, ok = p.next(&o) {
 		switch field {
 		case "sensor_id":
 			rec.id = p.sensorID()
@@ -50,7 +51,7 @@ func ParseSensor(value []byte, key string) (Sensor, error) {
 		default:
 			p.skip()
 		}
-	})
+	}
 	if err := p.end(); err != nil {
 		return Sensor{}, err
 	}

@@ -58,6 +58,7 @@ func (e *Embedded) routes() http.Handler {
 	handle("GET /{$}", func(*http.Request) (any, error) { return struct{}{}, nil })
 	handle("GET /schemas/types", func(*http.Request) (any, error) { return []string{"AVRO"}, nil })
 	handle("GET /schemas/ids/{id}", e.schemaByID)
+	handle("GET /schemas/ids/{id}/versions", e.usesOfSchema)
 	handle("GET /subjects", func(*http.Request) (any, error) { return e.store.subjects(), nil })
 	handle("POST /subjects/{subject}", e.lookup)
 	handle("GET /subjects/{subject}/versions", e.versions)
@@ -115,11 +116,12 @@ func (r *refusal) status() int {
 }
 
 func (e *Embedded) schemaByID(r *http.Request) (any, error) {
-	text, ok := e.store.schema(r.PathValue("id"))
-	if !ok {
-		return nil, refuse(codeSchemaNotFound, "Schema %s not found", r.PathValue("id"))
-	}
-	return schemaJSON{Schema: text}, nil
+	text, err := e.store.schema(r.PathValue("id"))
+	return schemaJSON{Schema: text}, err
+}
+
+func (e *Embedded) usesOfSchema(r *http.Request) (any, error) {
+	return e.store.uses(r.PathValue("id"))
 }
 
 func (e *Embedded) versions(r *http.Request) (any, error) {

@@ -115,14 +115,41 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (s *store) schema(id string) (text string, ok bool) {
+// schema returns the text of a schema.
+func (s *store) schema(id string) (text string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, err := strconv.Atoi(id)
-	if err != nil || n < 1 || n > len(s.file.Schemas) {
-		return "", false
+	n, err := s.schemaID(id)
+	if err != nil {
+		return "", err
 	}
-	return s.file.Schemas[n-1], true
+	return s.file.Schemas[n-1], nil
+}
+
+// schemaID checks an id. The caller holds the lock.
+func (s *store) schemaID(text string) (id int32, err error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 1 || n > int64(len(s.file.Schemas)) {
+		return 0, refuse(codeSchemaNotFound, "Schema %s not found", text)
+	}
+	return int32(n), nil
+}
+
+// uses lists the subjects and versions that have a schema.
+func (s *store) uses(id string) ([]schemaJSON, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.schemaID(id)
+	if err != nil {
+		return nil, err
+	}
+	uses := []schemaJSON{}
+	for _, subject := range slices.Sorted(maps.Keys(s.file.Subjects)) {
+		if i := slices.Index(s.file.Subjects[subject], n); i >= 0 {
+			uses = append(uses, schemaJSON{Subject: subject, Version: i + 1})
+		}
+	}
+	return uses, nil
 }
 
 func (s *store) subjects() []string {
