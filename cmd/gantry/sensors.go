@@ -13,13 +13,13 @@ import (
 func newSensors(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sensors",
-		Short: "Load and remove sensor metadata",
+		Short: "Load, list and remove sensor metadata",
 		Long: "Sensor metadata travels in the same log as the readings and takes effect at its place there: load it before\n" +
 			"the readings.",
 		Example: "  gantry sensors load sensors.csv\n  gantry sensors remove 773869",
 	}
 	group(cmd)
-	cmd.AddCommand(newSensorsLoad(c), newSensorsRemove(c))
+	cmd.AddCommand(newSensorsLoad(c), newSensorsList(c), newSensorsRemove(c))
 	return cmd
 }
 
