@@ -318,8 +318,7 @@ func (h *Handler) reject(l *store.Lane, m *message, reason validate.Reason, deta
 		partition = processors.PartitionOf(string(m.key), h.o.Topics.Partitions)
 	}
 	o := l.Output(string(h.o.Topics.Rejects), partition)
-	o.SetKey(m.key)
-	o.Value = m.value
+	o.Key, o.Value = m.key, m.value // the very bytes: an empty key is not a null one
 	b := m.source.AppendTo(o.Buffer())
 	s := len(b)
 	b = strconv.AppendInt(b, m.receivedAt, 10)
