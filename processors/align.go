@@ -17,10 +17,10 @@ import (
 // alignStep is how far, in record time, a partition may be routed ahead of the slowest one.
 const alignStep = 5 * time.Minute
 
-// alignInterval is how often the other members are asked for. Each answer lets a backlog go on by alignStep, so an
-// outage is caught up with at 300 times its own speed at least, and as fast as it can be read where one member has all
-// partitions.
-const alignInterval = time.Second
+// alignInterval is how often the brokers are asked for the other members' positions, which these commit every
+// commitInterval. A backlog goes on by alignStep at least once in both, so an outage is caught up with at 300 times its
+// own speed, and as fast as it can be read where one member has all partitions.
+const alignInterval = 500 * time.Millisecond
 
 // Alignment keeps the partitions of an un-keyed topic in step by record time, over all members of the group. The
 // readings of one sensor lie in all of them; were a backlog read at a different speed from each, they would meet behind
@@ -39,7 +39,7 @@ const alignInterval = time.Second
 // What counts as a backlog is bound to arrival, for otherwise a producer whose clock is slow would hold the others for
 // ever, its partition never being quite empty. Let ends be what the partitions held at some moment. A record below
 // ends waits only for records below ends; when all of these are routed, the ends of now take their place. So a record
-// waits for what arrived before it, or within a second or so after it.
+// waits for what arrived before it, or within an alignInterval after it.
 type Alignment struct {
 	kafka Kafka
 	group string

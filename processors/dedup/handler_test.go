@@ -426,13 +426,13 @@ func TestMetadataAhead(t *testing.T) {
 	}
 }
 
-// TestUnkeyedBacklogs: one sensor's readings of three hours lie in all partitions, and one partition holds a hundred
+// TestUnkeyedBacklogs: one sensor's readings of 100 minutes lie in all partitions, and one partition holds a hundred
 // times as much of others besides. Kept in step, none is late; two members share the partitions.
 func TestUnkeyedBacklogs(t *testing.T) {
 	p := New(t, false)
-	const hours = 3
+	const samples = 200
 	var readings, heavy []*kgo.Record
-	for i := range int64(hours * 120) {
+	for i := range int64(samples) {
 		r := p.Raw(ReadingOf("s-1", Noon+i*30*second))
 		r.Key, r.Partition = nil, int32(i)%int32(p.Topics.Partitions)
 		readings = append(readings, r)
@@ -452,10 +452,14 @@ func TestUnkeyedBacklogs(t *testing.T) {
 		}
 	}
 	p.Produce(heavy...)
+	o := &outage{SchemaSource: p.Schemas} // nothing is routed before the partitions are shared
+	o.down.Store(true)
+	p.Schemas = o
 	a, b := p.Start(t.TempDir()), p.Start(t.TempDir())
 	Eventually(t, "both members have partitions", func() bool {
-		return len(a.Dedup.Owned()) > 0 && len(b.Dedup.Owned()) > 0
+		return len(a.Dedup.Owned()) > 0 && len(b.Dedup.Owned()) > 0 && a.Dedup.Recovered() && b.Dedup.Recovered()
 	})
+	o.down.Store(false)
 	p.Await()
 	outcomes := p.Outcomes()
 	for i, r := range readings {

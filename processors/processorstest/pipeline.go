@@ -25,7 +25,7 @@ import (
 )
 
 // patience is how long a test waits for the pipeline before it fails.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // Pipeline is an installation of its own: brokers, registry, topics.
 type Pipeline struct {
