@@ -36,10 +36,9 @@ func (b *Batch) Last() int64 { return b.last }
 
 // newBatch makes a batch of records and markers, of which there is at least one.
 func newBatch(topic string, partition int32, records []*kgo.Record) *Batch {
-	return &Batch{
-		Topic: topic, Partition: partition, last: records[len(records)-1].Offset,
-		Records: slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() }),
-	}
+	last := records[len(records)-1].Offset
+	records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
+	return &Batch{Topic: topic, Partition: partition, Records: records, last: last}
 }
 
 // cut takes the first n records off the batch; all of them, with the markers behind, where n is their number.
