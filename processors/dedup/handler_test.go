@@ -247,7 +247,7 @@ func TestRedrive(t *testing.T) {
 			Expect(t, outcomes, stale, "too_old", "claims a first arrival, is not redriven")
 			Expect(t, outcomes, waived, "accepted", "its reason is waived")
 			Expect(t, outcomes, unwaived, "speed_range", "another reason is waived")
-			if got := p.Events().Readings[SourceOf(fresh)].ReceivedAt; got != Noon+minute {
+			if got := p.Results().Readings[SourceOf(fresh)].ReceivedAt; got != Noon+minute {
 				t.Errorf("received_at of the redriven reading is %d, want that of its first arrival", got)
 			}
 		})
@@ -423,6 +423,49 @@ func TestMetadataAhead(t *testing.T) {
 	Expect(t, outcomes, malformed, "undecodable", "metadata that is none")
 	if n := Counter(t, m.Metrics, "stream_processor_messages_processed_total", "sensor"); n != 2 {
 		t.Errorf("%v sensors were counted, want 2", n)
+	}
+}
+
+// TestMetadataOfHeldPartition: a partition that is held back, because an older one waits, lets its metadata through also
+// when that arrives in the meantime.
+func TestMetadataOfHeldPartition(t *testing.T) {
+	p := New(t, false)
+	o := &outage{SchemaSource: p.Schemas, asked: make(chan struct{}, 1)}
+	o.down.Store(true)
+	p.Schemas = o
+	waiting := p.Raw(ReadingOf("s-1", Noon)) // its schema is not known
+	waiting.Partition = 0
+	var held []*kgo.Record
+	for i := range int64(10) {
+		at := Noon + 60*minute + i*second
+		held = append(held, &kgo.Record{Topic: string(p.Topics.Raw), Partition: 1, Timestamp: time.UnixMilli(at),
+			Value: fmt.Appendf(nil, `{"sensor_id":"s-2","timestamp":%d,"speed_mph":50}`, at)})
+	}
+	p.Produce(p.Metadata("s-1"), waiting)
+	p.Produce(held...)
+	p.Start(t.TempDir())
+	<-o.asked
+	late := p.Metadata("s-2")
+	late.Partition = 1
+	p.Produce(late)
+	Eventually(t, "the metadata has passed the loop", func() bool {
+		for _, r := range p.Read(string(processors.DedupLoop)) {
+			if source, _ := HeaderOf(r, codecs.HeaderSource); source == SourceOf(late) {
+				return true
+			}
+		}
+		return false
+	})
+	for _, r := range p.Read(string(processors.DedupLoop)) {
+		if _, metadata := HeaderOf(r, codecs.HeaderKind); !metadata {
+			t.Errorf("a reading has passed the loop: %s", r.Value)
+		}
+	}
+	o.down.Store(false)
+	p.Await()
+	outcomes := p.Outcomes()
+	for i, r := range append(held, waiting) {
+		Expect(t, outcomes, r, "accepted", fmt.Sprintf("reading %d", i))
 	}
 }
 

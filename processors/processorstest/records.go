@@ -71,17 +71,17 @@ func SourceOf(r *kgo.Record) string {
 	return codecs.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}.String()
 }
 
-// Events are the records of traffic-events, each once.
-type Events struct {
+// Results are the records of traffic-events and traffic-rejects, each once.
+type Results struct {
 	Readings map[string]codecs.Reading         // by source
 	Windows  map[string]codecs.WindowAggregate // by sensor, start and revision
-	Repeats  int
+	Rejects  map[string]string                 // reasons, by source
 }
 
-// Events reads traffic-events, drops repeats, and fails where a repeat differs from the first copy.
-func (p *Pipeline) Events() Events {
+// Results reads both topics, drops repeats, and fails where a repeat differs from the first copy.
+func (p *Pipeline) Results() Results {
 	p.t.Helper()
-	e := Events{make(map[string]codecs.Reading), make(map[string]codecs.WindowAggregate), 0}
+	e := Results{make(map[string]codecs.Reading), make(map[string]codecs.WindowAggregate), make(map[string]string)}
 	values := make(map[string]string)
 	for _, r := range p.Read(string(p.Topics.Events)) {
 		var v codecs.Event
@@ -93,13 +93,18 @@ func (p *Pipeline) Events() Events {
 		} else {
 			e.Readings[id] = v.Reading
 		}
-		if first, ok := values[id]; ok {
-			e.Repeats++
-			if first != string(r.Value) {
-				p.t.Errorf("%s was published twice with different content", id)
-			}
+		if first, ok := values[id]; ok && first != string(r.Value) {
+			p.t.Errorf("%s was published twice with different content", id)
 		}
 		values[id] = string(r.Value)
+	}
+	for _, r := range p.Read(string(p.Topics.Rejects)) {
+		source, _ := HeaderOf(r, codecs.HeaderSource)
+		reason, _ := HeaderOf(r, codecs.HeaderReason)
+		if first, ok := e.Rejects[source]; ok && first != reason {
+			p.t.Errorf("%s was rejected twice: %s, %s", source, first, reason)
+		}
+		e.Rejects[source] = reason
 	}
 	return e
 }
