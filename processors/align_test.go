@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -211,4 +212,33 @@ func TestTransactions(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestUncommitted: an aligned partition is committed again at the same offset when its position has changed. Were it
+// not, the others would see the position of what was routed last, and where record times leap all would wait.
+func TestUncommitted(t *testing.T) {
+	a := testAlignment(t, map[int32]progress{0: {next: 10, end: 20}, 1: {next: 20, end: 20}})
+	s := &session{
+		g: &Group{align: a}, parts: map[string][]int32{"raw": {0}}, marks: map[topicPartition]int64{{"loop", 0}: 4},
+		committed: make(map[topicPartition]commitment),
+	}
+	step := func(what string, want map[topicPartition]commitment) {
+		t.Helper()
+		got := s.uncommitted()
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+		maps.Copy(s.committed, got)
+	}
+	raw := topicPartition{"raw", 0}
+	step("before the scan", map[topicPartition]commitment{raw: {10, ""}, {"loop", 0}: {next: 4}})
+	step("the same again", map[topicPartition]commitment{})
+	a.scanned(0, 20)
+	b := batchOf(10, 1)
+	a.pass(b)
+	step("the first position", map[topicPartition]commitment{raw: {10, "record_time_ms=60000"}})
+	s.mark(raw, 11)
+	step("routed", map[topicPartition]commitment{raw: {11, "record_time_ms=60000"}})
+	a.tracks[0].wait(120_000)
+	step("what is next", map[topicPartition]commitment{raw: {11, "record_time_ms=120000"}})
 }
