@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -38,18 +39,15 @@ type round struct {
 // hold the lane's lock, and its end needs the acknowledgement.
 type queue struct {
 	mu       sync.Mutex
-	waiting  []*round // closed, outputs in flight, oldest first
-	released []*round // outputs acknowledged, table records to be sent
-	order    []*round // closed and not complete, oldest first
-	idle     *sync.Cond
+	waiting  []*round      // closed, outputs in flight, oldest first
+	released []*round      // outputs acknowledged, table records to be sent
+	order    []*round      // closed and not complete, oldest first
+	drained  chan struct{} // closed when order is empty; nil while nobody waits for it
+	ended    bool          // the lane is given up: rounds that complete later mark nothing
 	wake     chan struct{} // tells the sender of released rounds
 }
 
-func newQueue() *queue {
-	q := &queue{wake: make(chan struct{}, 1)}
-	q.idle = sync.NewCond(&q.mu)
-	return q
-}
+func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
 
 // close takes the newest value of each cell written in the open round, and opens the next. The caller holds l.mu.
 // It reports whether there was anything to close.
@@ -63,7 +61,7 @@ func (l *Lane) close() bool {
 		return false
 	}
 	copy(l.closed, l.next)
-	r.next = append([]int64(nil), l.next...)
+	r.next = slices.Clone(l.next)
 
 	// One buffer holds all values of the round; it lives until the last of them is in LevelDB.
 	buf := l.encodeBuf[:0]
@@ -74,7 +72,7 @@ func (l *Lane) close() bool {
 		c.listed = nil
 	}
 	l.encodeBuf, l.encodeEnds = buf, ends
-	values := append([]byte(nil), buf...)
+	values := slices.Clone(buf)
 	start := 0
 	for i, c := range r.cells {
 		rec := l.e.newRecord(l.e.opts.Table, l.part)
@@ -124,8 +122,8 @@ func (r *round) outputAcked() {
 	}
 }
 
-// sendReleased sends the table records of released rounds. It may block on the transport, so it runs on a goroutine of
-// the lane's own and never on one that delivers acknowledgements.
+// sendReleased sends the table records of released rounds until the lane ends. It may block on the transport, so it runs
+// on a goroutine of the lane's own and never on one that delivers acknowledgements.
 func (l *Lane) sendReleased() {
 	for {
 		q := l.q
@@ -138,6 +136,9 @@ func (l *Lane) sendReleased() {
 		q.released = q.released[1:]
 		q.mu.Unlock()
 		for _, rec := range r.recs {
+			if l.hasEnded() {
+				return
+			}
 			l.e.send(rec)
 		}
 		r.recs = nil
@@ -170,12 +171,19 @@ func (r *round) tableAcked() {
 	}
 	if last != nil {
 		l.markDone(last)
-		q.idle.Broadcast()
+	}
+	if len(q.order) == 0 && q.drained != nil {
+		close(q.drained)
+		q.drained = nil
 	}
 }
 
-// markDone tells the group how far its inputs are done. Called with q locked, so that marks leave in order.
+// markDone tells the group how far its inputs are done. Called with q locked, so that marks leave in order, and none
+// after the lane's end: it would meet a session in which the partition may be another member's.
 func (l *Lane) markDone(r *round) {
+	if l.q.ended {
+		return
+	}
 	for i, next := range r.next {
 		if next > l.marked[i] {
 			l.marked[i] = next
