@@ -518,18 +518,19 @@ func TestEveryMechanismIsNeeded(t *testing.T) {
 		name    string
 		omit    omit
 		readAll bool
+		from    uint64 // the first seed: a rare one is not looked for again in each run
 	}{
-		{"barrier", omitBarrier, false},
-		{"ordered commit", omitOrder, false},
-		{"stop at the first error", omitStop, false},
-		{"merge by applied", omitMerge, false},
-		{"contiguous changelog offset", omitContiguous, false},
-		{"rewrite of overwritten keys", omitRewrite, false},
-		{"hold of the stored offset", omitHold, false},
-		{"reader's sequence", 0, true},
+		{"barrier", omitBarrier, false, 0},
+		{"ordered commit", omitOrder, false, 0},
+		{"stop at the first error", omitStop, false, 0},
+		{"merge by applied", omitMerge, false, 0},
+		{"contiguous changelog offset", omitContiguous, false, 0},
+		{"rewrite of overwritten keys", omitRewrite, false, 0},
+		{"hold of the stored offset", omitHold, false, 249},
+		{"reader's sequence", 0, true, 0},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := m.from; seed < m.from+300; seed++ {
 				for _, f := range faults {
 					for at := 0; at < stepsPerSchedule; at += 3 {
 						if err := run(t, seed, m.omit, f, at, m.readAll); err != nil {
