@@ -9,6 +9,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/opt"
+	lstorage "github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/util"
 )
 
@@ -95,6 +96,7 @@ func (t *Table) openDB() error {
 
 // isDamage tells whether an error is LevelDB's finding that its files are damaged.
 func isDamage(err error) bool {
-	var c *lerrors.ErrCorrupted
-	return errors.As(err, &c)
+	var table *lerrors.ErrCorrupted
+	var file *lstorage.ErrCorrupted
+	return errors.As(err, &table) || errors.As(err, &file)
 }
