@@ -81,6 +81,7 @@ type Engine struct {
 	log       *slog.Logger
 	metrics   *metrics
 	pool      sync.Pool
+	onAck     func(*kgo.Record, error) // acked, bound once: a method value allocates
 	omit      omit
 
 	failed atomic.Pointer[error]
@@ -105,6 +106,7 @@ func NewEngine(opts Options, t Transport) *Engine {
 		silent:  make(chan struct{}),
 		lanes:   make(map[int32]*Lane),
 	}
+	e.onAck = e.acked
 	e.pool.New = func() any { return new(record) }
 	return e
 }

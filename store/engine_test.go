@@ -266,6 +266,49 @@ func TestEviction(t *testing.T) {
 	p.mustHold(want)
 }
 
+// TestEvictionKeepsUnfinished: a state is dropped only when the table can give it back: not while it is in the open
+// round, nor in a closed one that is not complete.
+func TestEvictionKeepsUnfinished(t *testing.T) {
+	p := newProcess(t, t.TempDir(), newUnreliable(t), func(o *Options) { o.Linger, o.CellsMax = time.Hour, 0 })
+	held := func() int {
+		p.lane.mu.Lock()
+		defer p.lane.mu.Unlock()
+		p.lane.evict() // the first pass of the hand
+		p.lane.evict()
+		return len(p.lane.cells)
+	}
+	p.u.set(func() { p.u.held[topicTable] = true })
+	must(t, p.handle(0, 10, func(o int64) string { return fmt.Sprint(o) }))
+	if held() != 10 {
+		t.Fatal("dropped from the open round")
+	}
+	p.lane.mu.Lock()
+	p.lane.close()
+	p.lane.mu.Unlock()
+	until(t, "table records sent", func() bool { return p.u.sent() == 20 })
+	if held() != 10 {
+		t.Fatal("dropped before its value was acknowledged")
+	}
+	p.u.set(func() { p.u.held[topicTable] = false })
+	until(t, "marked", func() bool { return p.marks() == 10 })
+	if held() != 0 {
+		t.Fatal("not dropped")
+	}
+}
+
+// TestNoMarkAfterEnd: an acknowledgement that was under way when the lane ended completes its round and marks nothing.
+func TestNoMarkAfterEnd(t *testing.T) {
+	p := newProcess(t, t.TempDir(), newUnreliable(t), nil)
+	must(t, p.table.Close())
+	r := &round{lane: p.lane, next: []int64{5}}
+	r.pend.Store(1)
+	p.lane.q.order = []*round{r}
+	r.tableAcked()
+	if p.marks() != 0 {
+		t.Fatalf("marked %d", p.marks())
+	}
+}
+
 // TestFreshCell: a cell of a key that the table does not hold is kept only once something was applied to it; then it
 // has a key of its own, although it was asked for by one in a buffer that is used again.
 func TestFreshCell(t *testing.T) {

@@ -43,8 +43,7 @@ func newLane(e *Engine, part int32, t *Table) *Lane {
 		q:      newQueue(),
 		stop:   make(chan struct{}),
 	}
-	l.cur = &round{lane: l}
-	l.cur.outs.Store(1)
+	l.cur = newRound(l, 0)
 	return l
 }
 

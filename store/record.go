@@ -72,7 +72,7 @@ func (e *Engine) send(r *record) {
 		return
 	}
 	e.metrics.inFlight.Inc()
-	e.transport.Send(&r.Record, e.acked)
+	e.transport.Send(&r.Record, e.onAck)
 }
 
 // acked runs on the transport's goroutine. It takes no lock that a blocked Send may hold.

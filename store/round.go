@@ -35,6 +35,12 @@ type round struct {
 	done  bool         // complete; guarded by the lane's q
 }
 
+func newRound(l *Lane, cells int) *round {
+	r := &round{lane: l, cells: make([]*Cell, 0, cells)}
+	r.outs.Store(1)
+	return r
+}
+
 // queue orders the closed rounds of a lane. Its lock is the only one that an acknowledgement takes: a blocked Send may
 // hold the lane's lock, and its end needs the acknowledgement.
 type queue struct {
@@ -73,6 +79,7 @@ func (l *Lane) close() bool {
 	}
 	l.encodeBuf, l.encodeEnds = buf, ends
 	values := slices.Clone(buf)
+	r.recs = make([]*record, 0, len(r.cells))
 	start := 0
 	for i, c := range r.cells {
 		rec := l.e.newRecord(l.e.opts.Table, l.part)
@@ -83,8 +90,7 @@ func (l *Lane) close() bool {
 		start = ends[i]
 	}
 
-	l.cur = &round{lane: l}
-	l.cur.outs.Store(1)
+	l.cur = newRound(l, len(r.cells)) // the next one is likely as large
 	q := l.q
 	q.mu.Lock()
 	for _, c := range r.cells {

@@ -345,11 +345,15 @@ func TestMarkRecoveredAfterClose(t *testing.T) {
 	}
 }
 
-// frail is a LevelDB storage whose writes fail on demand.
+// frail is a LevelDB storage whose writes fail on demand, or wait.
 type frail struct {
 	lstorage.Storage
 	broken atomic.Bool
+	gate   atomic.Pointer[gate]
 }
+
+// gate holds up a write: it tells that one is there, and lets it pass.
+type gate struct{ reached, open chan struct{} }
 
 var errDisk = errors.New("no space left on device")
 
@@ -364,6 +368,10 @@ type frailWriter struct {
 }
 
 func (w frailWriter) Write(b []byte) (int, error) {
+	if g := w.f.gate.Swap(nil); g != nil {
+		close(g.reached)
+		<-g.open
+	}
 	if w.f.broken.Load() {
 		return 0, errDisk
 	}
@@ -413,6 +421,35 @@ func TestFailedFlush(t *testing.T) {
 	holdsUpTo(t, after, 2)
 }
 
+// TestReadsDuringOneFlush: while a flush is under way its values are read from memory; a newer value that comes
+// meanwhile is the one that stays, whether the flush succeeds or fails.
+func TestReadsDuringOneFlush(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprint("fails=", fails), func(t *testing.T) {
+			disk := &frail{Storage: lstorage.NewMemStorage()}
+			tab := newTable(t, t.TempDir())
+			tab.open = func() (*leveldb.DB, error) { return leveldb.Open(disk, nil) }
+			must(t, tab.Open())
+			defer tab.Close()
+			feed(t, tab, 0, 3, "s")
+			g := &gate{make(chan struct{}), make(chan struct{})}
+			disk.gate.Store(g)
+			flushed := make(chan error)
+			go func() { flushed <- tab.Flush() }()
+			<-g.reached
+			holdsUpTo(t, tab, 2)
+			feed(t, tab, 3, 4, "s") // k0 again
+			holdsUpTo(t, tab, 3)
+			disk.broken.Store(fails)
+			close(g.open)
+			if err := <-flushed; fails != errors.Is(err, errDisk) {
+				t.Fatalf("flush: %v", err)
+			}
+			holdsUpTo(t, tab, 3)
+		})
+	}
+}
+
 // TestDamagedFolder: state is a copy of the changelog. A folder whose files are damaged is emptied, and the changelog is
 // read from its start.
 func TestDamagedFolder(t *testing.T) {
@@ -423,7 +460,7 @@ func TestDamagedFolder(t *testing.T) {
 			must(t, tab.Open())
 			feed(t, tab, 0, 3, "s")
 			must(t, tab.Close())
-			damage(t, dir, file)
+			damage(t, dir, file, 0)
 			tab = openTable(t, dir)
 			if got := offsetOf(t, tab); got != noOffset {
 				t.Fatalf("offset %d", got)
@@ -443,18 +480,24 @@ func TestDamageFoundByRead(t *testing.T) {
 	dir := t.TempDir()
 	tab := newTable(t, dir)
 	must(t, tab.Open())
-	feed(t, tab, 0, 300, string(incompressible(100)))
+	const keys = 300 // many blocks, the damaged one not among those that Open reads
+	key := func(n int) string { return fmt.Sprintf("k%03d", n) }
+	for n := range keys {
+		must(t, tab.Set(key(n), appendValue(nil, 1, raw(incompressible(100)))))
+	}
+	must(t, tab.SetOffset(keys))
 	must(t, tab.Flush())
 	must(t, tab.db.CompactRange(util.Range{})) // to a file with checksums
 	must(t, tab.Close())
-	damage(t, dir, "*.ldb")
+	damage(t, dir, "*.ldb", 2)
 
 	tab = newTable(t, dir)
-	err := tab.Open() // may meet it already
-	for o := int64(0); err == nil && o < changelogKeys; o++ {
-		_, err = tab.Get(changelogKey(o))
+	must(t, tab.Open())
+	var err error
+	for n := 0; err == nil && n < keys; n++ {
+		_, err = tab.Get(key(n))
 	}
-	if err != nil && !isDamage(err) {
+	if !isDamage(err) {
 		t.Fatalf("got %v", err)
 	}
 	_ = tab.Close()
@@ -467,8 +510,8 @@ func TestDamageFoundByRead(t *testing.T) {
 	holdsUpTo(t, tab, 2)
 }
 
-// damage flips bits at the start of a file.
-func damage(t *testing.T, dir, pattern string) {
+// damage flips bits of a file, from its start (part 0) or a part of its length on (1/part).
+func damage(t *testing.T, dir, pattern string, part int) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
 	must(t, err)
@@ -478,8 +521,12 @@ func damage(t *testing.T, dir, pattern string) {
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		must(t, err)
-		for i := range min(len(data), 64) {
-			data[i] ^= 0x55
+		from := 0
+		if part > 0 {
+			from = len(data) / part
+		}
+		for i := range min(len(data)-from, 64) {
+			data[from+i] ^= 0x55
 		}
 		must(t, os.WriteFile(name, data, 0o644))
 	}
