@@ -47,8 +47,8 @@ type Dev struct {
 }
 
 // NewDev starts the servers and prepares the pipeline and its feed.
-func NewDev(ctx context.Context, o DevOptions) (d *Dev, err error) {
-	d = &Dev{o: o}
+func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
+	d := &Dev{o: o}
 	defer func() {
 		if err != nil {
 			d.shut()
