@@ -58,6 +58,7 @@ type Monitor struct {
 	topics []string // more topics whose ends are wanted
 	log    *slog.Logger
 	lag    *prometheus.GaugeVec
+	errors prometheus.Counter
 
 	mu      sync.Mutex
 	last    *Offsets
@@ -70,6 +71,7 @@ const monitorInterval = time.Second
 func NewMonitor(k Kafka, inputs []Input, topics []string, log *slog.Logger, reg prometheus.Registerer) *Monitor {
 	return &Monitor{
 		kafka: k, inputs: inputs, topics: topics, log: log.With("component", "monitor"), updated: make(chan struct{}),
+		errors: Errors(reg).WithLabelValues(ErrorBroker),
 		lag: store.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "stream_processor_consumer_lag", Help: "Records of an input partition that are not committed yet.",
 		}, []string{"topic", "partition"})),
@@ -90,7 +92,11 @@ func (m *Monitor) Run(ctx context.Context) error {
 		case err == nil:
 			failing = false
 			m.publish(o)
-		case ctx.Err() == nil && !failing:
+		case ctx.Err() == nil:
+			m.errors.Inc()
+			if failing {
+				break // said already
+			}
 			failing = true
 			m.log.Warn("the brokers do not say how far the pipeline is; asking on", "error", err)
 		}

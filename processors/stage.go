@@ -71,6 +71,7 @@ func (s *Stage) Run(ctx context.Context) error {
 		if time.Since(started) > time.Minute {
 			backoff = backoffMin
 		}
+		Errors(s.Metrics).WithLabelValues(ErrorProcessor).Inc()
 		log.Error("processor stopped, it is built anew", "error", err, "in", backoff)
 		select {
 		case <-ctx.Done():

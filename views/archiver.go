@@ -11,6 +11,7 @@ import (
 
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/storage"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -29,6 +30,7 @@ type Archiver struct {
 	FS      archive.FS
 	Options archive.Options
 	Logger  *slog.Logger
+	Metrics prometheus.Registerer
 
 	client *kgo.Client
 	adm    *kadm.Client
@@ -172,6 +174,7 @@ func (f *feed) run(ctx context.Context) {
 			backoff = flushBackoffMin
 			f.log.Info("another instance has archived this partition; reading on where it stopped")
 		} else {
+			f.failed()
 			f.log.Warn("archiving stopped, trying again", "error", err, "in", backoff)
 		}
 		f.note(false, err)
@@ -187,6 +190,10 @@ func (f *feed) note(open bool, err error) {
 	if err != nil {
 		f.trouble = err.Error()
 	}
+}
+
+func (f *feed) failed() {
+	processors.Errors(f.a.Metrics).WithLabelValues(processors.ErrorArchive).Inc()
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -340,6 +347,7 @@ func (f *feed) flushLoop(ctx context.Context, cancel context.CancelCauseFunc, pa
 			cancel(err)
 			return
 		case ctx.Err() == nil:
+			f.failed()
 			f.log.Warn("a batch is not archived, trying again", "error", err, "in", backoff)
 			f.note(true, err)
 			pause(ctx, backoff)

@@ -13,13 +13,13 @@ import (
 func newSensors(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sensors",
-		Short: "Load and remove sensor metadata",
+		Short: "Load, list and remove sensor metadata",
 		Long: "Sensor metadata travels in the same log as the readings and takes effect at its place there: load it before\n" +
 			"the readings.",
 		Example: "  gantry sensors load sensors.csv\n  gantry sensors remove 773869",
 	}
 	group(cmd)
-	cmd.AddCommand(newSensorsLoad(c), newSensorsRemove(c))
+	cmd.AddCommand(newSensorsLoad(c), newSensorsList(c), newSensorsRemove(c))
 	return cmd
 }
 
@@ -74,9 +74,9 @@ func (c *cli) metadata(cmd *cobra.Command, n int, publish func(context.Context, 
 	if err != nil {
 		return err
 	}
-	conn, err := feed.Connection(l.Kafka)
+	conn, err := brokers(&l.Config)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	ctx := cmd.Context()
 	p, err := feed.NewPublisher(ctx, conn, feed.PublishOptions{Topic: l.Topics.Raw, Clock: feed.SystemClock{}})

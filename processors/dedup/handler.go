@@ -45,6 +45,11 @@ var _ processors.Handler = (*Handler)(nil)
 func NewHandler(o HandlerOptions) *Handler {
 	h := &Handler{o: o, metrics: newMetrics(o.Metrics, string(o.Topics.Raw))}
 	h.scratch.New = func() any { return new([]message) }
+	h.decoder.OnWait = func(id int32, err error, wait time.Duration) {
+		h.metrics.registry.Inc()
+		o.Logger.Warn("the registry does not say what a schema is; its messages wait, nothing is rejected for it",
+			"component", "dedup", "schema", id, "error", err, "again_in", wait)
+	}
 	return h
 }
 

@@ -3,6 +3,7 @@ package dedup
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gantry/processors"
 	"gantry/processors/validate"
 	"gantry/store"
 )
@@ -11,6 +12,7 @@ import (
 type metrics struct {
 	accepted, rejects, sensors, repeats prometheus.Counter
 	byReason                            []prometheus.Counter
+	registry                            prometheus.Counter
 	latency                             prometheus.Histogram
 }
 
@@ -26,6 +28,7 @@ func newMetrics(reg prometheus.Registerer, raw string) *metrics {
 		rejects:  processed.WithLabelValues(raw, "rejected"),
 		sensors:  processed.WithLabelValues(raw, "sensor"),
 		repeats:  processed.WithLabelValues(raw, "repeat"),
+		registry: processors.Errors(reg).WithLabelValues(processors.ErrorRegistry),
 		byReason: make([]prometheus.Counter, len(validate.Reasons())+1),
 		latency: store.Register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "stream_processor_latency_seconds",

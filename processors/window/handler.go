@@ -136,6 +136,7 @@ func (h *Handler) silence(l *store.Lane, partition int32, r *kgo.Record) error {
 // foreign reports a record that no Gantry wrote. There is no reject for it: traffic-events is Gantry's own.
 func (h *Handler) foreign(r *kgo.Record, err error) {
 	h.metrics.foreign.Inc()
+	h.metrics.errors.Inc()
 	h.o.Logger.Warn("a record of traffic-events cannot be read and is skipped",
 		"component", "window", "partition", r.Partition, "offset", r.Offset, "error", err)
 }

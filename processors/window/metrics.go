@@ -4,12 +4,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gantry/codecs"
+	"gantry/processors"
 	"gantry/store"
 )
 
 type metrics struct {
 	windows                      *prometheus.CounterVec
 	repeats, gaps, late, foreign prometheus.Counter
+	errors                       prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -26,6 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gaps:    events.WithLabelValues("gap"),
 		late:    events.WithLabelValues("late"),
 		foreign: events.WithLabelValues("foreign"),
+		errors:  processors.Errors(reg).WithLabelValues(processors.ErrorEvent),
 	}
 }
 

@@ -176,12 +176,17 @@ func TestPagingWhileSensorsChange(t *testing.T) {
 	}
 }
 
-// A page of windows is full although sensors without one stand between, and an empty list is [].
+// A page of windows is full, and not over, although sensors without one stand between, and an empty list is [].
 func TestCurrentWindowsSkipSensorsWithout(t *testing.T) {
 	f := newFixture(Sensor{ID: "a"}, sensorWith("b"), Sensor{ID: "c"}, sensorWith("d"), Sensor{ID: "e"})
 	got := object(t, f.get(t, "/api/v1/windows/current?limit=2"), 200)
 	if ids := members(got["windows"], "sensor_id"); !slices.Equal(ids, []string{"b", "d"}) {
 		t.Errorf("windows of %v, want b and d", ids)
+	}
+	f = newFixture(Sensor{ID: "a"}, sensorWith("b"), sensorWith("c"), sensorWith("d"))
+	got = object(t, f.get(t, "/api/v1/windows/current?limit=2"), 200)
+	if ids := members(got["windows"], "sensor_id"); !slices.Equal(ids, []string{"b", "c"}) {
+		t.Errorf("windows of %v, want b and c: no more than the limit", ids)
 	}
 	got = object(t, newFixture().get(t, "/api/v1/windows/current"), 200)
 	if !reflect.DeepEqual(got, map[string]any{"windows": []any{}, "next_cursor": nil}) {

@@ -36,8 +36,6 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := &streamWriter{hub: s.o.Changes, w: w, control: http.NewResponseController(w), timeout: s.o.WriteTimeout}
-	// The request has been read, and a deadline that was set for reading it would end the stream.
-	_ = t.control.SetReadDeadline(time.Time{})
 	err := t.start(r.Header.Get("Last-Event-ID"))
 	if err == nil {
 		err = t.follow(r.Context(), s.stopping, s.o.StreamPace, s.o.StreamHeartbeat)

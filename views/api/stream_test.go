@@ -2,10 +2,12 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -273,11 +275,13 @@ func TestStreamOutlivesReadTimeout(t *testing.T) {
 	}
 }
 
-// When the context ends, streams end and Run returns: a stream must not hold up a shutdown, nor the pause between its
-// writes.
+// When the context ends, streams end and Run returns without cutting off anything by its time limit: neither a stream
+// that waits for a change nor one in the pause after a write may hold up a shutdown.
 func TestRunEndsStreams(t *testing.T) {
 	f := newFixture()
 	f.options.StreamPace = time.Hour
+	var log bytes.Buffer
+	f.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -285,19 +289,23 @@ func TestRunEndsStreams(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s, ended := f.server(t), make(chan error, 1)
 	go func() { ended <- s.Run(ctx, listener) }()
-	quiet, busy := open(t, "http://"+listener.Addr().String(), ""), open(t, "http://"+listener.Addr().String(), "e1-0")
-	quiet.expect([]string{"id: e1-0"})
+	url := "http://" + listener.Addr().String()
+	pausing := open(t, url, "e1-0")
 	f.hub.testWindow("a", t0, 1)
-	quiet.expect([]string{"id: e1-1"})
-	busy.expect([]string{"id: e1-1"})
+	pausing.expect([]string{"id: e1-1"})
+	waiting := open(t, url, "")
+	waiting.expect([]string{"id: e1-1"})
 	cancel()
-	for _, c := range []*streamClient{quiet, busy} {
+	for _, c := range []*streamClient{pausing, waiting} {
 		if rest := c.block(); rest != "" {
 			t.Errorf("after the end: %q", rest)
 		}
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v, want nil", err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("a stream was cut off instead of ended: %s", log.String())
 	}
 	http.DefaultClient.CloseIdleConnections()
 }

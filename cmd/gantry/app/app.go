@@ -153,8 +153,8 @@ const startTimeout = time.Minute
 
 // New connects to the servers and makes what is missing: topics, tables, subjects. It fails with everything it has
 // opened closed.
-func New(ctx context.Context, o Options) (a *App, err error) {
-	a = &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
+func New(ctx context.Context, o Options) (_ *App, err error) {
+	a := &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -296,6 +296,7 @@ func (a *App) wire() error {
 		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics, time.Now)
 		a.archiver = &views.Archiver{
 			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Options: o, Logger: a.log,
+			Metrics: a.metrics,
 		}
 	}
 	a.caught = map[Role]*caughtUp{RoleDedup: {}, RoleWindow: {}}

@@ -68,6 +68,7 @@ const handler = {
     const recovering = error instanceof api.Answer && error.status === 503;
     if (error instanceof api.Answer && error.status === 401) {
       waiting = true;
+      loaded = false;
       show('offline', 'Locked');
       $('login').hidden = false;
       message('');

@@ -118,7 +118,7 @@ export class Table {
     this.shown.value =
       visible.length < found.length
         ? `the first ${format.count(visible.length)} of ${format.count(found.length)}`
-        : `${format.count(found.length)} of ${format.count(total)}`;
+        : `${found.length ? format.count(found.length) : 'none'} of ${format.count(total)}`;
   }
 
   #row(entry) {
