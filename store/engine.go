@@ -61,7 +61,7 @@ func DefaultOptions() Options {
 		FlushInterval:  50 * time.Millisecond,
 		DrainTimeout:   3 * time.Second,
 		CellsMax:       100_000,
-		RecordBytesMax: batchBytesMax - 1<<10,
+		RecordBytesMax: largeBatchBytesMax - batchOverhead,
 	}
 }
 
@@ -204,20 +204,11 @@ func (e *Engine) newRecord(topic string, partition int32) *record {
 	return r
 }
 
-// size bounds the bytes of the record in a batch.
-func (r *record) size() int {
-	n := len(r.Key) + len(r.Value) + 64
-	for i := range r.Headers {
-		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 16
-	}
-	return n
-}
-
 func (e *Engine) send(r *record) {
 	if e.Err() != nil {
 		return
 	}
-	if n := r.size(); n > e.opts.RecordBytesMax {
+	if n := recordBytes(&r.Record); n > e.opts.RecordBytesMax {
 		e.Fail(fmt.Errorf("a record of %d bytes for %s is larger than %d bytes: it would fail behind others in flight",
 			n, r.Topic, e.opts.RecordBytesMax))
 		return
