@@ -19,8 +19,7 @@ const (
 	rawRetention      = 14 * 24 * time.Hour
 	outcomesRetention = 21 * 24 * time.Hour
 	compactionLag     = 24 * time.Hour
-	// An outcome carries its raw record and headers besides.
-	outcomeBytesMax = 2<<20 + 64<<10
+	outcomeBytesMax   = 2<<20 + 64<<10
 )
 
 // TopicSpec is a topic as Gantry needs it.
@@ -51,13 +50,13 @@ func (t Topics) Specs(forever bool) []TopicSpec {
 			"cleanup.policy": "compact",
 			// A paused instance may overwrite a newer value; recovery repairs that while both are in the log.
 			"min.compaction.lag.ms": strconv.FormatInt(compactionLag.Milliseconds(), 10),
-			"max.message.bytes":     strconv.Itoa(outcomeBytesMax),
 		}}
 	}
-	large := map[string]string{"max.message.bytes": strconv.Itoa(outcomeBytesMax)}
+	// What carries a raw message onwards must take the largest, and headers besides.
+	large := map[string]string{messageBytesKey: strconv.Itoa(outcomeBytesMax)}
 	specs := []TopicSpec{
 		log(t.Raw, rawRetention, nil),
-		log(t.Events, outcomesRetention, large),
+		log(t.Events, outcomesRetention, nil),
 		log(t.Rejects, outcomesRetention, large),
 		table(DedupTable),
 		table(WindowTable),
@@ -69,7 +68,9 @@ func (t Topics) Specs(forever bool) []TopicSpec {
 }
 
 // EnsureTopics creates what is missing, in one step that several processes may run at once, and waits until every
-// partition has a leader. What exists is left as it is, except that a wrong number of partitions is an error.
+// partition has a leader. What exists is left as it is, with two exceptions: a wrong number of partitions is an error, and
+// a max.message.bytes that is too small is raised, since one message that fits into traffic-raw and not into
+// traffic-rejects would stop the pipeline.
 func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (created []string, err error) {
 	brokers, err := adm.ListBrokers(ctx)
 	if err != nil {
@@ -103,7 +104,34 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (cre
 		}
 		created = append(created, s.Name)
 	}
-	return created, waitForLeaders(ctx, adm, specs)
+	if err := waitForLeaders(ctx, adm, specs); err != nil {
+		return created, err
+	}
+	return created, raiseMessageBytes(ctx, adm, specs)
+}
+
+const messageBytesKey = "max.message.bytes"
+
+func raiseMessageBytes(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
+	diffs, err := CheckTopics(ctx, adm, specs)
+	if err != nil {
+		return err
+	}
+	for _, d := range diffs {
+		if d.What != messageBytesKey {
+			continue
+		}
+		want := strconv.Itoa(outcomeBytesMax)
+		resp, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: messageBytesKey, Value: &want}}, d.Topic)
+		if err == nil && len(resp) > 0 {
+			err = resp[0].Err
+		}
+		if err != nil {
+			return fmt.Errorf("raise %s of %s from %s to %s: %w (set it by hand if this user may not)",
+				messageBytesKey, d.Topic, d.Have, want, err)
+		}
+	}
+	return nil
 }
 
 func waitForLeaders(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
@@ -209,7 +237,7 @@ func compareConfigs(s TopicSpec, have map[string]string) []Difference {
 			}
 		default: // more is as good
 			if !atLeast(got, want) {
-				diffs = append(diffs, Difference{s.Name, k, got, "at least " + want, k == "max.message.bytes"})
+				diffs = append(diffs, Difference{s.Name, k, got, "at least " + want, k == messageBytesKey})
 			}
 		}
 	}

@@ -10,38 +10,73 @@ import (
 
 const (
 	producerLinger     = 5 * time.Millisecond
-	bufferedRecordsMax = 50_000
-	bufferedBytesMax   = 64 << 20
-	batchBytesMax      = 2 << 20
+	bufferedRecordsMax = 16_384
+	bufferedBytesMax   = 16 << 20
+	// Batches stay below the max.message.bytes that topics have by default, so that Gantry runs on topics that somebody
+	// else has made. Topics that carry raw messages onwards, with headers besides, take larger ones.
+	batchBytesMax      = 1_000_000
+	largeBatchBytesMax = 2 << 20
+	batchOverhead      = 1 << 10
 )
 
 // outer returns the record that holds kr as its first field. It spares a closure for every record sent.
 func outer(kr *kgo.Record) *record { return (*record)(unsafe.Pointer(kr)) }
 
 // kafka is the transport of production.
-type kafka struct{ client *kgo.Client }
+type kafka struct {
+	client, large *kgo.Client
+	topics        []string // go through large
+}
 
-// NewKafkaTransport returns a transport on a producer client of its own. opts carry the brokers and their security;
-// everything on which the order depends is set here.
-func NewKafkaTransport(opts ...kgo.Opt) (Transport, error) {
-	client, err := kgo.NewClient(append(opts,
-		kgo.RequiredAcks(kgo.AllISRAcks()),                // with idempotence, which is kgo's default: no loss, no reordering
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),    // the lane knows the partition; a second opinion could differ
-		kgo.StopProducerOnDataLossDetected(),              // fail instead of going on behind a gap
-		kgo.ProducerLinger(producerLinger),                //
-		kgo.MaxBufferedRecords(bufferedRecordsMax),        // Send blocks above: memory stays bounded while the broker is away
-		kgo.MaxBufferedBytes(bufferedBytesMax),            //
-		kgo.ProducerBatchMaxBytes(batchBytesMax),          // below the topics' max.message.bytes
-		kgo.ProducerBatchCompression(kgo.NoCompression()), //
-	)...)
-	if err != nil {
+// NewKafkaTransport returns a transport on producer clients of its own. Records of the large topics may be as large as
+// a raw message and its headers; a topic goes through one client as a whole, because between two there is no order.
+// opts carry the brokers and their security; everything on which the order depends is set here.
+func NewKafkaTransport(large []string, opts ...kgo.Opt) (Transport, error) {
+	k := kafka{topics: large}
+	var err error
+	if k.client, err = newProducer(batchBytesMax, opts); err != nil {
 		return nil, err
 	}
-	return kafka{client}, nil
+	if k.large, err = newProducer(largeBatchBytesMax, opts); err != nil {
+		k.client.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func newProducer(batchBytes int32, opts []kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(opts[:len(opts):len(opts)],
+		kgo.RequiredAcks(kgo.AllISRAcks()),             // with idempotence, which is kgo's default: no loss, no reordering
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the lane knows the partition; a second opinion could differ
+		kgo.StopProducerOnDataLossDetected(),           // fail instead of going on behind a gap
+		kgo.ProducerLinger(producerLinger),
+		kgo.MaxBufferedRecords(bufferedRecordsMax), // Send blocks above: memory stays bounded while the broker is away
+		kgo.MaxBufferedBytes(bufferedBytesMax),
+		kgo.ProducerBatchMaxBytes(batchBytes),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)...)
 }
 
 func (k kafka) Send(r *kgo.Record, acked func(*kgo.Record, error)) {
-	k.client.Produce(context.Background(), r, acked)
+	client := k.client
+	for _, topic := range k.topics {
+		if r.Topic == topic {
+			client = k.large
+		}
+	}
+	client.Produce(context.Background(), r, acked)
 }
 
-func (k kafka) Close() { k.client.Close() }
+func (k kafka) Close() {
+	k.client.Close()
+	k.large.Close()
+}
+
+// recordBytes bounds what a record takes in a batch.
+func recordBytes(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value) + 64
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 16
+	}
+	return n
+}

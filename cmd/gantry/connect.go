@@ -7,20 +7,29 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"gantry/cmd/gantry/app"
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
 	"gantry/codecs"
-	"gantry/codecs/registry"
 )
 
 // registryTimeout bounds the wait for the registry: a command says that it does not answer, and ends.
 const registryTimeout = 10 * time.Second
 
+// brokers gives the client options that reach the brokers of a configuration.
+func brokers(c *config.Config) ([]kgo.Opt, error) {
+	k, err := app.KafkaOf(c)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return k.Options(), nil
+}
+
 // connect gives what a command that publishes readings needs: how to reach the brokers, and for Avro the id of the
 // schema.
 func connect(ctx context.Context, c *config.Config, wire feed.Wire) (conn []kgo.Opt, schemaID int32, err error) {
-	if conn, err = feed.Connection(c.Kafka); err != nil {
-		return nil, 0, usageError{err}
+	if conn, err = brokers(c); err != nil {
+		return nil, 0, err
 	}
 	if wire == feed.WireAvro {
 		if schemaID, err = registerRaw(ctx, c); err != nil {
@@ -33,14 +42,12 @@ func connect(ctx context.Context, c *config.Config, wire feed.Wire) (conn []kgo.
 
 // registerRaw returns the id of codecs.RawSchema in the subject of traffic-raw, where it is registered if need be.
 func registerRaw(ctx context.Context, c *config.Config) (int32, error) {
-	o := registry.DefaultOptions()
-	o.URL, o.User, o.Password = c.Registry.URL, c.Registry.User, c.Registry.Password
-	client, err := registry.NewClient(o)
+	client, err := app.RegistryOf(c)
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
-	return client.EnsureSubject(ctx, c.Topics.Raw+"-value", codecs.RawSchema)
+	return client.EnsureSubject(ctx, app.TopicsOf(c).RawSubject(), codecs.RawSchema)
 }

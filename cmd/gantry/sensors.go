@@ -74,9 +74,9 @@ func (c *cli) metadata(cmd *cobra.Command, n int, publish func(context.Context, 
 	if err != nil {
 		return err
 	}
-	conn, err := feed.Connection(l.Kafka)
+	conn, err := brokers(&l.Config)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	ctx := cmd.Context()
 	p, err := feed.NewPublisher(ctx, conn, feed.PublishOptions{Topic: l.Topics.Raw, Clock: feed.SystemClock{}})

@@ -153,8 +153,8 @@ const startTimeout = time.Minute
 
 // New connects to the servers and makes what is missing: topics, tables, subjects. It fails with everything it has
 // opened closed.
-func New(ctx context.Context, o Options) (a *App, err error) {
-	a = &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
+func New(ctx context.Context, o Options) (_ *App, err error) {
+	a := &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			a.close()

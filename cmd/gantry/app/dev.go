@@ -47,8 +47,8 @@ type Dev struct {
 }
 
 // NewDev starts the servers and prepares the pipeline and its feed.
-func NewDev(ctx context.Context, o DevOptions) (d *Dev, err error) {
-	d = &Dev{o: o}
+func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
+	d := &Dev{o: o}
 	defer func() {
 		if err != nil {
 			d.shut()
@@ -140,10 +140,7 @@ func (d *Dev) widen(c *config.Config, sensors []codecs.Sensor) {
 
 func (d *Dev) newFeed(ctx context.Context, sensors []codecs.Sensor) (err error) {
 	c := &d.App.o.Config
-	conn, err := feed.Connection(c.Kafka)
-	if err != nil {
-		return err
-	}
+	conn := d.App.kafka.Options()
 	rawSchema, err := d.App.registry.EnsureSubject(ctx, d.App.topics.RawSubject(), codecs.RawSchema)
 	if err != nil {
 		return err

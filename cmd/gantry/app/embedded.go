@@ -34,8 +34,8 @@ type EmbeddedOptions struct {
 var ErrInUse = errors.New("another gantry uses this data folder")
 
 // StartEmbedded starts both servers.
-func StartEmbedded(o EmbeddedOptions) (e *Embedded, err error) {
-	e = new(Embedded)
+func StartEmbedded(o EmbeddedOptions) (_ *Embedded, err error) {
+	e := new(Embedded)
 	defer func() {
 		if err != nil {
 			e.Close()
