@@ -70,11 +70,10 @@ const (
 // gets committed. Consume goes through rebalances by itself, because goka sleeps 5 s whenever it returns. And it returns
 // when the handler fails, because goka would otherwise go on without the partition.
 type Group struct {
-	kafka  Kafka
-	name   goka.Group
-	log    *slog.Logger
-	align  *Alignment // nil: nothing is held back
-	client *kgo.Client
+	kafka Kafka
+	name  goka.Group
+	log   *slog.Logger
+	align *Alignment // nil: nothing is held back
 
 	life    sync.Mutex // held while a session begins or ends: a shutdown may come in the middle of a recovery
 	mu      sync.Mutex
@@ -116,8 +115,9 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-			if err := g.begin(ctx, parts, h, cancel); err != nil {
+		// NewClient may not have returned yet when the first assignment comes.
+		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, parts map[string][]int32) {
+			if err := g.begin(ctx, client, parts, h, cancel); err != nil {
 				cancel(err)
 			}
 		}),
@@ -139,12 +139,11 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", g.name, err)
 	}
-	g.client = client
 	var watching sync.WaitGroup
 	if g.align != nil {
 		watching.Go(func() { g.align.watch(ctx) })
 	}
-	g.poll(ctx, cancel)
+	g.poll(ctx, client, cancel)
 	endErr := g.end(true)
 	client.CloseAllowingRebalance()
 	cancel(nil)
@@ -155,9 +154,9 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	return endErr
 }
 
-func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
+func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
 	for ctx.Err() == nil {
-		fetches := g.client.PollFetches(ctx)
+		fetches := client.PollFetches(ctx)
 		for _, e := range fetches.Errors() {
 			switch {
 			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed):
@@ -173,7 +172,7 @@ func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
 		if s != nil {
 			fetches.EachPartition(s.deliver)
 		}
-		g.client.AllowRebalance()
+		client.AllowRebalance()
 		if s != nil {
 			s.waitForRoom()
 		}
@@ -182,13 +181,13 @@ func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
 
 // begin starts a session: goka recovers its tables in Setup, then each partition is consumed.
 func (g *Group) begin(
-	ctx context.Context, parts map[string][]int32, h sarama.ConsumerGroupHandler, fail context.CancelCauseFunc,
+	ctx context.Context, client *kgo.Client, parts map[string][]int32, h sarama.ConsumerGroupHandler, fail context.CancelCauseFunc,
 ) error {
 	g.life.Lock()
 	defer g.life.Unlock()
 	sctx, cancel := context.WithCancel(ctx)
 	s := &session{
-		g: g, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
+		g: g, client: client, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
 		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
 		committed: make(map[topicPartition]commitment),
 		room:      make(chan struct{}, 1),
@@ -327,6 +326,7 @@ type topicPartition struct {
 // session is the time between two rebalances.
 type session struct {
 	g       *Group
+	client  *kgo.Client
 	ctx     context.Context
 	cancel  context.CancelFunc
 	fail    context.CancelCauseFunc
@@ -358,12 +358,12 @@ func (s *session) ResetOffset(string, int32, int64, string) {}
 func (s *session) MarkMessage(*sarama.ConsumerMessage, string) {}
 
 func (s *session) MemberID() string {
-	id, _ := s.g.client.GroupMetadata()
+	id, _ := s.client.GroupMetadata()
 	return id
 }
 
 func (s *session) GenerationID() int32 {
-	_, generation := s.g.client.GroupMetadata()
+	_, generation := s.client.GroupMetadata()
 	return generation
 }
 
@@ -414,7 +414,7 @@ func (s *session) commit(ctx context.Context) {
 		return nil
 	})
 	var failed error
-	s.g.client.CommitOffsetsSync(withMetadata, offsets, commitDone(&failed))
+	s.client.CommitOffsetsSync(withMetadata, offsets, commitDone(&failed))
 	if failed != nil {
 		if ctx.Err() == nil {
 			s.g.log.Warn("commit failed, will be tried again", "error", failed)
@@ -520,7 +520,7 @@ func (s *session) held() (n int) {
 		}
 		c.mu.Unlock()
 		if stuck {
-			s.g.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+			s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 		}
 	}
 	return n
@@ -626,7 +626,7 @@ func (c *claim) next() *Batch {
 	default:
 	}
 	if resume {
-		c.s.g.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+		c.s.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 	}
 	return b
 }
