@@ -10,9 +10,10 @@ import (
 
 const scanBytesMax = 1 << 20
 
-// feedAligned hands on the batches of an aligned partition as they are in step, and ahead of them what overtakes. At the
-// beginning of a session the whole backlog is scanned for that, before anything of any partition is routed; later, a
-// partition that is still behind what lay in it at the answer before the last is scanned on, whether it is held or only long.
+// feedAligned hands on the batches of an aligned partition as they are in step, and ahead of them what overtakes. At
+// the beginning of a session the whole backlog is scanned for that, before anything of any partition is routed; later,
+// a partition that is still behind what lay in it at the answer before the last is scanned on, whether it is held or
+// only long.
 func (c *claim) feedAligned(a *Alignment) {
 	defer c.s.wg.Done()
 	defer close(c.messages)
