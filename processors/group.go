@@ -181,7 +181,8 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 
 // begin starts a session: goka recovers its tables in Setup, then each partition is consumed.
 func (g *Group) begin(
-	ctx context.Context, client *kgo.Client, parts map[string][]int32, h sarama.ConsumerGroupHandler, fail context.CancelCauseFunc,
+	ctx context.Context, client *kgo.Client, parts map[string][]int32, h sarama.ConsumerGroupHandler,
+	fail context.CancelCauseFunc,
 ) error {
 	g.life.Lock()
 	defer g.life.Unlock()

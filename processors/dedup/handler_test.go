@@ -426,8 +426,8 @@ func TestMetadataAhead(t *testing.T) {
 	}
 }
 
-// TestMetadataOfHeldPartition: a partition that is held back, because an older one waits, lets its metadata through also
-// when that arrives in the meantime.
+// TestMetadataOfHeldPartition: a partition that is held back, because an older one waits, lets its metadata through
+// also when that arrives in the meantime.
 func TestMetadataOfHeldPartition(t *testing.T) {
 	p := New(t, false)
 	o := &outage{SchemaSource: p.Schemas, asked: make(chan struct{}, 1)}
