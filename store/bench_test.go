@@ -18,9 +18,9 @@ func (i instant) Send(r *kgo.Record, acked func(*kgo.Record, error)) {
 
 func (instant) Close() {}
 
-// BenchmarkLane handles batches of 512 records of 2,000 keys as a stage does: a state changed and an output of 100 bytes
-// with three headers for each record, and a round closed and sent each 20 batches, about what a linger sees at full
-// speed. A round's values are encoded within the measured time; LevelDB is written at its own pace beside it.
+// BenchmarkLane handles batches of 512 records of 2,000 keys as a stage does: a state changed and an output of 100
+// bytes with three headers for each record, and a round closed and sent each 20 batches, about what a linger sees at
+// full speed. A round's values are encoded within the measured time; LevelDB is written at its own pace beside it.
 func BenchmarkLane(b *testing.B) {
 	const keys, batch, batchesARound = 2000, 512, 20
 	opts := DefaultOptions()

@@ -37,8 +37,8 @@ func openLevelDB(dir string) (*leveldb.DB, error) {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	db, err := leveldb.OpenFile(dir, &opt.Options{
-		WriteBuffer:            4 << 20,
-		BlockCacheCapacity:     4 << 20,
+		WriteBuffer:            1 << 20,
+		BlockCacheCapacity:     2 << 20,
 		OpenFilesCacheCapacity: 64,
 		Compression:            opt.SnappyCompression,
 	})

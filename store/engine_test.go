@@ -94,8 +94,8 @@ func TestDrainWaits(t *testing.T) {
 	}
 }
 
-// TestDrainTimesOut: a stop does not wait for ever. What is acknowledged after it marks nothing, since the partition may
-// be somebody else's, and touches no table.
+// TestDrainTimesOut: a stop does not wait for ever. What is acknowledged after it marks nothing, since the partition
+// may be somebody else's, and touches no table.
 func TestDrainTimesOut(t *testing.T) {
 	p := newProcess(t, t.TempDir(), newUnreliable(t), func(o *Options) { o.DrainTimeout = 1 })
 	p.u.set(func() { p.u.held[topicTable] = true })
@@ -219,8 +219,9 @@ func TestTooLarge(t *testing.T) {
 }
 
 // TestEviction: memory holds about CellsMax states. One whose value is not stored yet is never dropped, so whatever the
-// order of use, every record is counted once, and outputs are those of an engine that keeps everything. Acknowledgements
-// that stop and go make pinned cells; the restart in the middle reads what was evicted from LevelDB and the changelog.
+// order of use, every record is counted once, and outputs are those of an engine that keeps everything.
+// Acknowledgements that stop and go make pinned cells; the restart in the middle reads what was evicted from LevelDB
+// and the changelog.
 func TestEviction(t *testing.T) {
 	const keys, records, cellsMax = 200, 6000, 20
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -338,8 +339,8 @@ func TestFreshCell(t *testing.T) {
 	}
 }
 
-// TestRecordsAreReused: after its acknowledgement a record comes back without anything of its last use. (That none comes
-// back before is checked by the transport of every test here.)
+// TestRecordsAreReused: after its acknowledgement a record comes back without anything of its last use. (That none
+// comes back before is checked by the transport of every test here.)
 func TestRecordsAreReused(t *testing.T) {
 	p := newProcess(t, t.TempDir(), newUnreliable(t), nil)
 	for n := range int64(2000) {

@@ -10,8 +10,8 @@ import (
 
 const (
 	producerLinger     = 5 * time.Millisecond
-	bufferedRecordsMax = 50_000
-	bufferedBytesMax   = 64 << 20
+	bufferedRecordsMax = 16_384
+	bufferedBytesMax   = 16 << 20
 	// Batches stay below the max.message.bytes that topics have by default, so that Gantry runs on topics that somebody
 	// else has made. Only a record that needs more gets it, on topics that allow it: a reject of a message that is as
 	// large as traffic-raw takes, and its headers.

@@ -89,8 +89,9 @@ func (l *Lane) Begin() error {
 // End unlocks the lane.
 func (l *Lane) End() { l.mu.Unlock() }
 
-// Cell returns the cell of a key. A key that the table does not hold gets a cell with a fresh state, which is kept only
-// if Applied is called on it. The key may alias a buffer.
+// Cell returns the cell of a key, good until End. A key that the table does not hold gets a cell with a fresh state,
+// which is kept only if Applied is called on it; until then a second call returns another one, so hold one at a time.
+// The key may alias a buffer that lives until Applied or End.
 func (l *Lane) Cell(key string) (*Cell, error) {
 	if c := l.cells[key]; c != nil {
 		c.recent = true
@@ -136,7 +137,8 @@ func (l *Lane) Applied(c *Cell, offset int64) {
 	}
 }
 
-// rewrite lists a cell again although no record has changed it, so that its value is written to the changelog once more.
+// rewrite lists a cell again although no record has changed it, so that its value is written to the changelog once
+// more.
 func (l *Lane) rewrite(key string) error {
 	c, err := l.Cell(key)
 	if err == nil && c.applied != notApplied {

@@ -15,7 +15,7 @@ type record struct {
 	cell       *Cell  // set on a table record
 	key        []byte // memory of Key
 	buf        []byte // memory of what the writer built in Buffer
-	headers    [8]kgo.RecordHeader
+	headers    [4]kgo.RecordHeader
 }
 
 // SetKey copies the key. nil is a null key, which differs from an empty one.

@@ -18,7 +18,7 @@ type Cell struct {
 	recent  bool   // used since the eviction hand last passed
 }
 
-// Key returns the key. It lives as long as the cell and may be kept.
+// Key returns the key. Once Applied was called it may be kept; before, it is the caller's own.
 func (c *Cell) Key() string { return c.key }
 
 // Applied returns the offset of the last input record that changed the state, -1 if none has.
@@ -104,7 +104,8 @@ func (l *Lane) close() bool {
 }
 
 // outputAcked counts one output of the round as acknowledged, and releases the rounds at the head of the queue that
-// have none left. Only the head: an output of an earlier round, still in flight, may carry what a later value builds on.
+// have none left. Only the head: an output of an earlier round, still in flight, may carry what a later value builds
+// on.
 func (r *round) outputAcked() {
 	if r.outs.Add(-1) != 0 && !r.lane.e.omit.has(omitBarrier) {
 		return
@@ -128,8 +129,8 @@ func (r *round) outputAcked() {
 	}
 }
 
-// sendReleased sends the table records of released rounds until the lane ends. It may block on the transport, so it runs
-// on a goroutine of the lane's own and never on one that delivers acknowledgements.
+// sendReleased sends the table records of released rounds until the lane ends. It may block on the transport, so it
+// runs on a goroutine of the lane's own and never on one that delivers acknowledgements.
 func (l *Lane) sendReleased() {
 	for {
 		q := l.q

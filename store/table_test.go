@@ -378,8 +378,8 @@ func (w frailWriter) Write(b []byte) (int, error) {
 	return w.Writer.Write(b)
 }
 
-// TestFailedFlush: a flush that fails is reported once, by the loop; what it should have written stays readable, a newer
-// value of a key wins over it, and nothing of it is stored without the rest.
+// TestFailedFlush: a flush that fails is reported once, by the loop; what it should have written stays readable, a
+// newer value of a key wins over it, and nothing of it is stored without the rest.
 func TestFailedFlush(t *testing.T) {
 	disk := &frail{Storage: lstorage.NewMemStorage()}
 	reported := make(chan error, 2)
@@ -450,8 +450,8 @@ func TestReadsDuringOneFlush(t *testing.T) {
 	}
 }
 
-// TestDamagedFolder: state is a copy of the changelog. A folder whose files are damaged is emptied, and the changelog is
-// read from its start.
+// TestDamagedFolder: state is a copy of the changelog. A folder whose files are damaged is emptied, and the changelog
+// is read from its start.
 func TestDamagedFolder(t *testing.T) {
 	for _, file := range []string{"CURRENT", "MANIFEST-*"} {
 		t.Run(file, func(t *testing.T) {
@@ -474,8 +474,8 @@ func TestDamagedFolder(t *testing.T) {
 	}
 }
 
-// TestDamageFoundByRead: damage that only a read finds fails that read; the folder is emptied on Close, so that the next
-// start does not meet it again.
+// TestDamageFoundByRead: damage that only a read finds fails that read; the folder is emptied on Close, so that the
+// next start does not meet it again.
 func TestDamageFoundByRead(t *testing.T) {
 	dir := t.TempDir()
 	tab := newTable(t, dir)
