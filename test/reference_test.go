@@ -1,0 +1,90 @@
+package test
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"gantry/cmd/gantry/app"
+)
+
+// undisturbed is what a run over a file of mixed readings ends with when nothing happens to it.
+type undisturbed struct {
+	path     string
+	data     string // its folder; the lock is taken by whoever reads it
+	lock     sync.Mutex
+	outcomes *outcomes
+}
+
+var undisturbedRun struct {
+	sync.Once
+	undisturbed
+}
+
+// reference runs the undisturbed run, once for all tests.
+func reference(t *testing.T) *undisturbed {
+	t.Helper()
+	r := &undisturbedRun
+	r.Do(func() {
+		r.path = mixed(t, sharedDir, 5)
+		r.data = filepath.Join(sharedDir, "reference")
+		d := start(t, replaying(t, r.path, r.data))
+		archived(t, d.Brokers(), finished(t, d, d.Brokers()))
+		d.stop()
+		o, report := inspect(t, r.data)
+		clean(t, report)
+		archiveHolds(t, r.data, o)
+		r.outcomes = o
+		t.Logf("undisturbed: %d readings, %d windows in %d revisions, rejects: %v", len(o.readings), len(o.final),
+			len(o.windows), o.reasons())
+		if rejects := o.reasons(); rejects["duplicate"] == 0 || rejects["conflict"] == 0 || rejects["undecodable"] == 0 ||
+			rejects["speed_range"] == 0 || rejects["too_old"] == 0 || len(o.windows) == len(o.final) {
+			t.Error("the file does not hold what makes it hard")
+		}
+	})
+	if r.outcomes == nil {
+		t.Fatal("the undisturbed run has failed")
+	}
+	return &r.undisturbed
+}
+
+// same compares a run over the same file with the undisturbed one: verdicts, readings with their numbers, and windows.
+func (u *undisturbed) same(t *testing.T, o *outcomes) {
+	t.Helper()
+	compare(t, "readings", o.verdicts(), u.outcomes.verdicts())
+	compare(t, "rejects", o.reasons(), u.outcomes.reasons())
+	compare(t, "final windows", o.results(), u.outcomes.results())
+}
+
+// complete tells whether a run over the file has come to its end.
+func (u *undisturbed) complete(o *outcomes) bool {
+	if len(o.readings) < len(u.outcomes.readings) || len(o.rejects) < len(u.outcomes.rejects) ||
+		len(o.final) < len(u.outcomes.final) {
+		return false
+	}
+	return o.counted() >= u.outcomes.counted()
+}
+
+// finished follows a run of which it is not known what it ends with: the whole file is published, each of its records
+// has an outcome, and each accepted reading is in a published window.
+func finished(t *testing.T, d *running, brokers []string) *outcomes {
+	t.Helper()
+	return follow(t, brokers, func(o *outcomes) bool {
+		return int64(len(o.readings)+len(o.rejects)) >= d.Total && o.counted() >= int64(len(o.readings))
+	})
+}
+
+// counted is how many readings the final windows count.
+func (o *outcomes) counted() (n int64) {
+	for _, w := range o.final {
+		n += int64(w.MessageCount)
+	}
+	return n
+}
+
+// paced is a replay that takes a few seconds, so that there is a middle in which something can happen.
+func paced(t *testing.T, path, data string) app.DevOptions {
+	o := replaying(t, path, data)
+	o.Speed = 3600
+	return o
+}
