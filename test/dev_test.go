@@ -137,6 +137,12 @@ func inspect(t *testing.T, data string) (*outcomes, *ledger.Report) {
 	t.Helper()
 	e := embedded(t, data)
 	defer e.Close()
+	return read(t, e)
+}
+
+// read reads the topics of servers to which nothing is added any more, and proves them.
+func read(t *testing.T, e *app.Embedded) (*outcomes, *ledger.Report) {
+	t.Helper()
 	o := newOutcomes()
 	for _, topic := range []string{eventsTopic, rejectsTopic} {
 		for _, r := range readTopic(t, e.Kafka.ListenAddrs(), topic) {

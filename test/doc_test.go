@@ -24,10 +24,13 @@ func TestMain(m *testing.M) {
 	if sharedDir, err = os.MkdirTemp("", "gantry-test-"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(sharedDir)
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			os.RemoveAll(sharedDir)
+			os.Exit(code)
+		}),
+		// One for the process, which sarama's metrics start and nothing can stop.
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
 // trafficData finds a file of the published data sets, or skips the test.

@@ -8,44 +8,52 @@ import (
 	"gantry/cmd/gantry/app"
 )
 
-// undisturbed is what a run over a file of mixed readings ends with when nothing happens to it.
+// undisturbed is what a run over a file ends with when nothing happens to it.
 type undisturbed struct {
-	path     string
-	data     string // its folder; the lock is taken by whoever reads it
-	lock     sync.Mutex
+	path     string // of the file
+	data     string // the folder that the run has left
 	outcomes *outcomes
+}
+
+// undisturb runs over a file to its end.
+func undisturb(t *testing.T, path, data string) *undisturbed {
+	t.Helper()
+	d := start(t, replaying(t, path, data))
+	// The whole file is published, each of its records has an outcome, and each accepted reading is in a published window.
+	seen := follow(t, d.Brokers(), func(o *outcomes) bool {
+		return int64(len(o.readings)+len(o.rejects)) >= d.Total && o.counted() >= int64(len(o.readings))
+	})
+	archived(t, d.Brokers(), seen)
+	d.stop()
+	o, report := inspect(t, data)
+	clean(t, report)
+	archiveHolds(t, data, o)
+	return &undisturbed{path: path, data: data, outcomes: o}
 }
 
 var undisturbedRun struct {
 	sync.Once
-	undisturbed
+	*undisturbed
 }
 
-// reference runs the undisturbed run, once for all tests.
+// reference is the undisturbed run over mixed readings, the same for all tests.
 func reference(t *testing.T) *undisturbed {
 	t.Helper()
-	r := &undisturbedRun
-	r.Do(func() {
-		r.path = mixed(t, sharedDir, 5)
-		r.data = filepath.Join(sharedDir, "reference")
-		d := start(t, replaying(t, r.path, r.data))
-		archived(t, d.Brokers(), finished(t, d, d.Brokers()))
-		d.stop()
-		o, report := inspect(t, r.data)
-		clean(t, report)
-		archiveHolds(t, r.data, o)
-		r.outcomes = o
+	undisturbedRun.Do(func() {
+		u := undisturb(t, mixed(t, sharedDir, 5), filepath.Join(sharedDir, "reference"))
+		o, rejects := u.outcomes, u.outcomes.reasons()
 		t.Logf("undisturbed: %d readings, %d windows in %d revisions, rejects: %v", len(o.readings), len(o.final),
-			len(o.windows), o.reasons())
-		if rejects := o.reasons(); rejects["duplicate"] == 0 || rejects["conflict"] == 0 || rejects["undecodable"] == 0 ||
+			len(o.windows), rejects)
+		if rejects["duplicate"] == 0 || rejects["conflict"] == 0 || rejects["undecodable"] == 0 ||
 			rejects["speed_range"] == 0 || rejects["too_old"] == 0 || len(o.windows) == len(o.final) {
 			t.Error("the file does not hold what makes it hard")
 		}
+		undisturbedRun.undisturbed = u
 	})
-	if r.outcomes == nil {
+	if undisturbedRun.undisturbed == nil {
 		t.Fatal("the undisturbed run has failed")
 	}
-	return &r.undisturbed
+	return undisturbedRun.undisturbed
 }
 
 // same compares a run over the same file with the undisturbed one: verdicts, readings with their numbers, and windows.
@@ -63,15 +71,6 @@ func (u *undisturbed) complete(o *outcomes) bool {
 		return false
 	}
 	return o.counted() >= u.outcomes.counted()
-}
-
-// finished follows a run of which it is not known what it ends with: the whole file is published, each of its records
-// has an outcome, and each accepted reading is in a published window.
-func finished(t *testing.T, d *running, brokers []string) *outcomes {
-	t.Helper()
-	return follow(t, brokers, func(o *outcomes) bool {
-		return int64(len(o.readings)+len(o.rejects)) >= d.Total && o.counted() >= int64(len(o.readings))
-	})
 }
 
 // counted is how many readings the final windows count.
