@@ -38,10 +38,15 @@ func gantry(t *testing.T) string {
 // run runs a command line in an empty folder and returns its exit code.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return runIn(t, t.TempDir(), args...)
+}
+
+func runIn(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, gantry(t), args...)
-	cmd.Dir = t.TempDir()
+	cmd.Dir = dir
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
