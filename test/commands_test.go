@@ -17,12 +17,12 @@ func TestCommands(t *testing.T) {
 	write(t, broken, "window:\n  lenght: 5m\n  grace: soon\n")
 	inUse := t.TempDir()
 	other := embedded(t, inUse)
-	defer other.Close()
+	t.Cleanup(other.Close)
 	port, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer port.Close()
+	t.Cleanup(func() { port.Close() })
 	servers := " --kafka.brokers " + freeAddress(t) + " --registry.url http://" + freeAddress(t)
 	const away = " --kafka.brokers 127.0.0.1:1" // nothing listens there
 
@@ -59,6 +59,7 @@ func TestCommands(t *testing.T) {
 		{"sensors list" + away, 1, []string{"127.0.0.1:1"}},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
 			code, stdout, stderr := run(t, strings.Fields(tt.args)...)
 			text := stderr
 			if tt.code == 0 {

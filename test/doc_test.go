@@ -4,6 +4,7 @@
 package test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,6 +21,11 @@ var sharedDir string
 
 // Whatever the tests have started and stopped in this process has ended with its goroutines.
 func TestMain(m *testing.M) {
+	// These tests wait much more than they work: more of them at once than there are processors.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	flag.Parse() // -parallel on the command line goes before it
 	var err error
 	if sharedDir, err = os.MkdirTemp("", "gantry-test-"); err != nil {
 		panic(err)
@@ -30,7 +36,9 @@ func TestMain(m *testing.M) {
 			os.Exit(code)
 		}),
 		// One for the process, which sarama's metrics start and nothing can stop.
-		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// It ends a second after its database was closed. One that was not closed has others.
+		goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
 }
 
 // trafficData finds a file of the published data sets, or skips the test.

@@ -47,9 +47,12 @@ func newTopics(c *cli) *cobra.Command {
 // commandTimeout bounds the wait for servers: a command says which one does not answer, and ends.
 const commandTimeout = 20 * time.Second
 
+// reachTimeout is how much of it is spent on brokers that do not answer at all.
+const reachTimeout = 5 * time.Second
+
 // admin connects to the brokers of the configuration.
 func (c *cli) admin(ctx context.Context, k processors.Kafka) (*kadm.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	if err := k.Reachable(ctx); err != nil {
 		return nil, err
