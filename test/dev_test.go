@@ -35,19 +35,42 @@ func logTo(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
+// developing describes a dev on free ports.
+func developing(t *testing.T, data string) app.DevOptions {
+	free := map[string]bool{"kafka.brokers": true, "registry.url": true, "http.listen": true}
+	return app.DevOptions{
+		Config: settings(), Fixed: func(key string) bool { return free[key] }, Data: data, Wire: feed.WireAvro,
+		Logger: logTo(t),
+	}
+}
+
 // replaying describes a dev that replays a file at its own times. Those lie in the past, so that every window is over
 // once its sensor is silent.
 func replaying(t *testing.T, path, data string) app.DevOptions {
 	t.Helper()
-	file, err := feed.ReadFile(path, "")
-	if err != nil {
+	o := developing(t, data)
+	o.Rebase = feed.RebaseNone
+	var err error
+	if o.Input, err = feed.ReadFile(path, ""); err != nil {
 		t.Fatal(err)
 	}
-	free := map[string]bool{"kafka.brokers": true, "registry.url": true, "http.listen": true}
-	return app.DevOptions{
-		Config: settings(), Fixed: func(key string) bool { return free[key] }, Data: data, Input: file,
-		Rebase: feed.RebaseNone, Wire: feed.WireAvro, Logger: logTo(t),
-	}
+	return o
+}
+
+// paced is a replay that takes a few seconds, so that there is a middle in which something can happen.
+func paced(t *testing.T, path, data string) app.DevOptions {
+	t.Helper()
+	o := replaying(t, path, data)
+	o.Speed = 3600
+	return o
+}
+
+// simulating describes a dev that is fed by the simulator, with rate readings a second.
+func simulating(t *testing.T, data string, sensors int, rate float64) app.DevOptions {
+	o := developing(t, data)
+	o.Sim = feed.DefaultSimulateOptions()
+	o.Sim.Sensors, o.Sim.Rate = sensors, rate
+	return o
 }
 
 // running is a dev that runs until it is stopped.

@@ -16,6 +16,7 @@ var metrLAStart = time.Date(2012, 3, 1, 8, 0, 0, 0, time.UTC).UnixMilli()
 // A window of METR-LA holds one reading, so that its mean is the input's value to the last bit. Every value of the input
 // has one accepted reading and one window, a gap has none, and the archive has what the topics have.
 func TestMetrLA(t *testing.T) {
+	t.Parallel()
 	t.Run("day", func(t *testing.T) {
 		t.Parallel()
 		metrLA(t, metrLADay(t), 207*288)

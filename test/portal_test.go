@@ -15,6 +15,7 @@ import (
 // The hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and the
 // flags that the published definitions give it when they are written down again here; blank stays null up to the archive.
 func TestPortal(t *testing.T) {
+	t.Parallel()
 	t.Run("hour", func(t *testing.T) {
 		t.Parallel()
 		from := trafficData(t, "portal/loopdata_one_hour.csv")

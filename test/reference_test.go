@@ -4,8 +4,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-
-	"gantry/cmd/gantry/app"
 )
 
 // undisturbed is what a run over a file ends with when nothing happens to it.
@@ -79,11 +77,4 @@ func (o *outcomes) counted() (n int64) {
 		n += int64(w.MessageCount)
 	}
 	return n
-}
-
-// paced is a replay that takes a few seconds, so that there is a middle in which something can happen.
-func paced(t *testing.T, path, data string) app.DevOptions {
-	o := replaying(t, path, data)
-	o.Speed = 3600
-	return o
 }

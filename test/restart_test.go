@@ -9,6 +9,7 @@ import (
 // A dev that is stopped in the middle of a file goes on where it was, also when its state is lost, or is that of an
 // earlier time: the tables are in Kafka, and what is on disk is only a copy of them.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	for name, meanwhile := range map[string]func(t *testing.T, state, old string){
 		"state kept":    func(*testing.T, string, string) {},
 		"state removed": func(t *testing.T, state, _ string) { remove(t, state) },
@@ -41,6 +42,20 @@ func TestRestart(t *testing.T) {
 			u.same(t, o)
 			archiveHolds(t, data, o)
 		})
+	}
+}
+
+// A dev that is stopped under load stops within the time that orchestrators give, and what it has done adds up.
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	d := start(t, simulating(t, data, 2000, 20000))
+	follow(t, d.Brokers(), func(o *outcomes) bool { return len(o.readings) >= 20000 })
+	d.stop()
+	o, report := inspect(t, data)
+	if !report.OK() || report.Totals.Accepted < 20000 || report.Totals.Accepted != int64(len(o.readings)) {
+		report.WriteText(t.Output())
+		t.Errorf("the ledger does not add up to the %d readings", len(o.readings))
 	}
 }
 
