@@ -27,10 +27,15 @@ func (b *Batch) Last() int64 { return b.Records[len(b.Records)-1].Offset }
 
 const (
 	batchRecordsMax = 512
-	queuedMax       = 8192 // records a partition may hold before it is paused, and it is resumed below half
-	commitInterval  = 500 * time.Millisecond
-	fetchBytesMax   = 8 << 20
-	fetchPartition  = 1 << 20
+	// Fetching waits while the partitions that move hold this many records. A partition that has not moved for
+	// stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not hold up the
+	// others: pausing costs a turn of the long poll, so it is not for what merely is busy.
+	queuedMax      = 16384
+	stuckAfter     = time.Second
+	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
+	commitInterval = 500 * time.Millisecond
+	fetchBytesMax  = 4 << 20
+	fetchPartition = 512 << 10
 )
 
 // Group is a consumer group on kgo behind sarama's interface, so that goka can run it. It differs from sarama's in four
@@ -85,6 +90,7 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchMaxBytes(fetchBytesMax),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 			if err := g.begin(ctx, parts, h, cancel); err != nil {
@@ -138,6 +144,9 @@ func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
 			fetches.EachPartition(s.deliver)
 		}
 		g.client.AllowRebalance()
+		if s != nil {
+			s.waitForRoom()
+		}
 	}
 }
 
@@ -152,6 +161,7 @@ func (g *Group) begin(
 		g: g, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
 		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
 		committed: make(map[topicPartition]int64),
+		room:      make(chan struct{}, 1),
 	}
 	for topic, ps := range parts {
 		for _, p := range ps {
@@ -274,6 +284,7 @@ type session struct {
 	parts   map[string][]int32
 	claims  map[topicPartition]*claim
 	wg      sync.WaitGroup
+	room    chan struct{} // a batch was cut off a queue
 
 	mu        sync.Mutex
 	marks     map[topicPartition]int64
@@ -385,17 +396,43 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 	if p.HighWatermark > c.end {
 		c.end = p.HighWatermark
 	}
-	c.queue = append(c.queue, p.Records...)
-	pause := !c.paused && len(c.queue) > queuedMax
-	c.paused = c.paused || pause
-	c.mu.Unlock()
-	if pause {
-		s.g.client.PauseFetchPartitions(map[string][]int32{p.Topic: {p.Partition}})
+	if len(c.queue) == 0 {
+		c.moved = time.Now()
 	}
+	c.queue = append(c.queue, p.Records...)
+	c.mu.Unlock()
 	select {
 	case c.arrived <- struct{}{}:
 	default:
 	}
+}
+
+// waitForRoom waits until the partitions that move have worked off most of what they hold.
+func (s *session) waitForRoom() {
+	for s.ctx.Err() == nil && s.held() > queuedMax {
+		select {
+		case <-s.ctx.Done():
+		case <-s.room:
+		case <-time.After(stuckAfter / 4):
+		}
+	}
+}
+
+// held counts the records of the partitions that move, and pauses those that do not.
+func (s *session) held() (n int) {
+	for _, c := range s.claims {
+		c.mu.Lock()
+		stuck := !c.paused && len(c.queue) > 0 && time.Since(c.moved) > stuckAfter
+		c.paused = c.paused || stuck
+		if !c.paused {
+			n += len(c.queue)
+		}
+		c.mu.Unlock()
+		if stuck {
+			s.g.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+		}
+	}
+	return n
 }
 
 // claim is one partition of a session.
@@ -408,7 +445,8 @@ type claim struct {
 
 	mu     sync.Mutex
 	queue  []*kgo.Record
-	handed []*Batch // handed to goka and not taken yet, oldest first
+	handed []*Batch  // handed to goka and not taken yet, oldest first
+	moved  time.Time // when a batch was last cut off the queue, or the queue began
 	paused bool
 	end    int64
 	seen   int64 // offset of the last record queued into a batch, plus one
@@ -479,11 +517,16 @@ func (c *claim) next() *Batch {
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}
-	resume := c.paused && len(c.queue) < queuedMax/2
+	c.moved = time.Now()
+	resume := c.paused && len(c.queue) < batchRecordsMax
 	if resume {
 		c.paused = false
 	}
 	c.mu.Unlock()
+	select {
+	case c.s.room <- struct{}{}:
+	default:
+	}
 	if resume {
 		c.s.g.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 	}

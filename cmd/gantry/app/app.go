@@ -153,47 +153,43 @@ const startTimeout = time.Minute
 
 // New connects to the servers and makes what is missing: topics, tables, subjects. It fails with everything it has
 // opened closed.
-func New(ctx context.Context, o Options) (*App, error) {
+func New(ctx context.Context, o Options) (_ *App, err error) {
 	a := &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
-	if err := a.open(ctx); err != nil {
-		a.close()
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.kafka, err = KafkaOf(&o.Config); err != nil {
 		return nil, err
 	}
-	return a, nil
-}
-
-func (a *App) open(ctx context.Context) (err error) {
-	c := &a.o.Config
-	if a.kafka, err = KafkaOf(c); err != nil {
-		return err
+	if !o.Dynamic {
+		a.kafka.Instance = o.Config.Instance
 	}
-	if !a.o.Dynamic {
-		a.kafka.Instance = c.Instance
-	}
-	if a.registry, err = RegistryOf(c); err != nil {
-		return err
+	if a.registry, err = RegistryOf(&o.Config); err != nil {
+		return nil, err
 	}
 	a.metrics.MustRegister(
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 
 	// The port first: a second process on it should fail before it touches anything.
-	if a.listener, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
-		return fmt.Errorf("http.listen: %w", err)
+	if a.listener, err = net.Listen("tcp", o.Config.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
 	}
-	if c.Archive.URL != "" && a.has(RoleArchive) {
-		if a.archiveFS, err = archive.Open(c.Archive.URL); err != nil {
-			return fmt.Errorf("archive.url: %w", err)
+	if o.Config.Archive.URL != "" && a.has(RoleArchive) {
+		if a.archiveFS, err = archive.Open(o.Config.Archive.URL); err != nil {
+			return nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := a.prepareTopics(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if a.schema, err = EnsureSubjects(ctx, a.registry, a.topics, a.log); err != nil {
-		return err
+		return nil, err
 	}
-	return a.wire()
+	return a, a.wire()
 }
 
 func (a *App) has(r Role) bool { return slices.Contains(a.o.Roles, r) }

@@ -47,19 +47,16 @@ type Dev struct {
 }
 
 // NewDev starts the servers and prepares the pipeline and its feed.
-func NewDev(ctx context.Context, o DevOptions) (*Dev, error) {
+func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
 	d := &Dev{o: o}
-	if err := d.open(ctx); err != nil {
-		d.shut()
-		return nil, err
-	}
-	return d, nil
-}
-
-func (d *Dev) open(ctx context.Context) (err error) {
-	o, c := &d.o, &d.o.Config
+	defer func() {
+		if err != nil {
+			d.shut()
+		}
+	}()
+	c := &d.o.Config
 	if d.embedded, err = d.startServers(c); err != nil {
-		return err
+		return nil, err
 	}
 	c.Kafka.Brokers, c.Registry.URL = d.embedded.Kafka.ListenAddrs(), d.embedded.Registry.URL()
 	if !o.Fixed("state.dir") {
@@ -68,7 +65,7 @@ func (d *Dev) open(ctx context.Context) (err error) {
 	if !o.Fixed("archive.url") {
 		dir, err := filepath.Abs(filepath.Join(o.Data, "archive"))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.Archive.URL = "file://" + filepath.ToSlash(dir)
 	}
@@ -76,14 +73,17 @@ func (d *Dev) open(ctx context.Context) (err error) {
 	if o.Input != nil {
 		d.Total = o.Input.Info.Rows
 		if sensors, err = o.Input.Sensors(); err != nil {
-			return fmt.Errorf("the sensors of %s: %w", o.Input.Path, err)
+			return nil, fmt.Errorf("the sensors of %s: %w", o.Input.Path, err)
 		}
 		d.widen(c, sensors)
 	}
 	if d.App, err = d.newApp(ctx, c); err != nil {
-		return err
+		return nil, err
 	}
-	return d.newFeed(ctx, sensors)
+	if err := d.newFeed(ctx, sensors); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *Dev) newApp(ctx context.Context, c *config.Config) (*App, error) {

@@ -34,21 +34,18 @@ type EmbeddedOptions struct {
 var ErrInUse = errors.New("another gantry uses this data folder")
 
 // StartEmbedded starts both servers.
-func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
+func StartEmbedded(o EmbeddedOptions) (_ *Embedded, err error) {
 	e := new(Embedded)
-	if err := e.start(o); err != nil {
-		e.Close()
-		return nil, err
-	}
-	return e, nil
-}
-
-func (e *Embedded) start(o EmbeddedOptions) (err error) {
+	defer func() {
+		if err != nil {
+			e.Close()
+		}
+	}()
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
-		return fmt.Errorf("data folder: %w", err)
+		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	if e.lock, err = lockFile(filepath.Join(o.Dir, "lock")); err != nil {
-		return fmt.Errorf("%s: %w", o.Dir, err)
+		return nil, fmt.Errorf("%s: %w", o.Dir, err)
 	}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
@@ -58,25 +55,25 @@ func (e *Embedded) start(o EmbeddedOptions) (err error) {
 	}
 	host, port, err := net.SplitHostPort(o.KafkaAddr)
 	if err != nil {
-		return fmt.Errorf("address of the embedded Kafka: %w", err)
+		return nil, fmt.Errorf("address of the embedded Kafka: %w", err)
 	}
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return fmt.Errorf("the embedded Kafka listens on this machine alone, and %s is another", o.KafkaAddr)
+		return nil, fmt.Errorf("the embedded Kafka listens on this machine alone, and %s is another", o.KafkaAddr)
 	}
 	if port != "0" {
 		n, err := strconv.Atoi(port)
 		if err != nil {
-			return fmt.Errorf("address of the embedded Kafka: %w", err)
+			return nil, fmt.Errorf("address of the embedded Kafka: %w", err)
 		}
 		opts = append(opts, kfake.Ports(n))
 	}
 	if e.Kafka, err = kfake.NewCluster(opts...); err != nil {
-		return fmt.Errorf("embedded Kafka on %s: %w", o.KafkaAddr, err)
+		return nil, fmt.Errorf("embedded Kafka on %s: %w", o.KafkaAddr, err)
 	}
 	if e.Registry, err = registry.StartEmbedded(o.RegistryAddr, filepath.Join(o.Dir, "registry")); err != nil {
-		return fmt.Errorf("embedded registry on %s: %w", o.RegistryAddr, err)
+		return nil, fmt.Errorf("embedded registry on %s: %w", o.RegistryAddr, err)
 	}
-	return nil
+	return e, nil
 }
 
 // Close stops both servers, with their data on disk.
