@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,15 +41,16 @@ func gantry(t *testing.T) string {
 // run runs a command line in an empty folder and returns its exit code.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	return runIn(t, t.TempDir(), args...)
+	return runIn(t, t.TempDir(), nil, args...)
 }
 
-func runIn(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
+// runIn runs a command line in a folder.
+func runIn(t *testing.T, dir string, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, gantry(t), args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -54,6 +58,11 @@ func runIn(t *testing.T, dir string, args ...string) (code int, stdout, stderr s
 		t.Fatalf("gantry %q: %v\n%s", args, err, errs.String())
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// environ is this process's environment without GANTRY_*: those are keys to gantry, and settings of these tests here.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GANTRY_") })
 }
 
 // freeAddress is an address of this machine at which nothing listens.

@@ -111,10 +111,10 @@ func TestHelp(t *testing.T) {
 
 // The working folder's gantry.yaml counts where no other is named, and the environment goes before it.
 func TestConfigurationSources(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "gantry.yaml"), "window:\n  grace: 90s\narchive:\n  flushInterval: 10s\n")
-	t.Setenv("GANTRY_ARCHIVE_FLUSH_INTERVAL", "20s")
-	code, stdout, stderr := runIn(t, dir, "config")
+	code, stdout, stderr := runIn(t, dir, []string{"GANTRY_ARCHIVE_FLUSH_INTERVAL=20s"}, "config")
 	if code != 0 {
 		t.Fatalf("%d: %s", code, stderr)
 	}

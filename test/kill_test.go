@@ -81,7 +81,7 @@ func launch(t *testing.T, path, data, kafka, speed string) *process {
 	p.cmd = exec.Command(gantry(t), "dev", "--input", path, "--data", data, "--rebase", "none", "--speed", speed,
 		"--http", "127.0.0.1:0", "--kafka.brokers", kafka, "--registry.url", "http://"+freeAddress(t),
 		"--window.idleTimeout", "1s", "--archive.flushInterval", "1s")
-	p.cmd.Dir, p.cmd.Stderr = t.TempDir(), &p.stderr
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = t.TempDir(), environ(), &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -150,8 +150,10 @@ func judge(t *testing.T, path string) (accepted map[windowKey]sample, rejects ma
 		raise("stuck", hasVolume && vph > 0 && runs[id] >= 9)
 		key := windowKey{id, at.UnixMilli()}
 		accepted[key] = sample{
-			codecs.Null[int32]{V: int32(vph), Valid: hasVolume}, codecs.Null[float64]{V: speed, Valid: hasSpeed},
-			codecs.Null[float64]{V: occupancy, Valid: hasOccupancy}, fmt.Sprint(names),
+			codecs.Null[int32]{V: int32(vph), Valid: hasVolume},
+			codecs.Null[float64]{V: speed, Valid: hasSpeed},
+			codecs.Null[float64]{V: occupancy, Valid: hasOccupancy},
+			fmt.Sprint(names),
 		}
 		if dqflags[key], err = strconv.ParseUint(row["dqflags"], 10, 16); err != nil {
 			t.Fatal(err)
