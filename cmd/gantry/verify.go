@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"gantry/cmd/gantry/app"
-	"gantry/codecs"
 	"gantry/views/ledger"
 )
 
@@ -42,6 +42,9 @@ func (c *cli) verify(cmd *cobra.Command, data string) error {
 	}
 	cfg := l.Config
 	if data != "" {
+		if _, err := os.Stat(data); err != nil { // a server would make the folder, and prove nothing
+			return fmt.Errorf("data folder: %w", err)
+		}
 		e, err := app.StartEmbedded(app.EmbeddedOptions{Dir: data, KafkaAddr: "127.0.0.1:0", RegistryAddr: "127.0.0.1:0"})
 		if err != nil {
 			return err
@@ -65,17 +68,7 @@ func (c *cli) verify(cmd *cobra.Command, data string) error {
 	}
 	adm.Close()
 
-	o := ledger.DefaultVerifyOptions()
-	o.Client = k.Options()
-	topics := app.TopicsOf(&cfg)
-	o.Ledger.RawTopic, o.Ledger.EventsTopic, o.Ledger.RejectsTopic = cfg.Topics.Raw, cfg.Topics.Events, cfg.Topics.Rejects
-	o.Ledger.Keyed = topics.Keyed
-	w := cfg.Window
-	o.Ledger.Length, o.Ledger.Grace, o.Ledger.Retention = w.Length, w.Grace, w.Retention
-	o.Ledger.DefaultInterval, o.Ledger.MaxAhead = w.DefaultInterval, cfg.Validate.MaxAhead
-	o.Ledger.Decoder = &rawDecoder{schemas: client}
-	o.Ledger.ParseSensor = codecs.ParseSensor
-	report, err := c.proof(ctx, o)
+	report, err := c.proof(ctx, app.VerifyOptions(&cfg, k, client))
 	if err != nil {
 		return err
 	}
@@ -108,25 +101,6 @@ func (c *cli) proof(ctx context.Context, o ledger.VerifyOptions) (*ledger.Report
 		done.Store(n)
 	}
 	return ledger.Verify(ctx, o)
-}
-
-// rawDecoder decodes readings for the ledger, and asks the registry for schemas that it meets for the first time.
-type rawDecoder struct {
-	decoder codecs.RawDecoder
-	schemas codecs.SchemaSource
-}
-
-func (d *rawDecoder) Decode(ctx context.Context, data []byte, r *codecs.RawReading) error {
-	for {
-		err := d.decoder.Decode(data, r)
-		var needed *codecs.SchemaNeededError
-		if !errors.As(err, &needed) {
-			return err
-		}
-		if err := d.decoder.Learn(ctx, needed.ID, d.schemas); err != nil {
-			return fmt.Errorf("schema %d: %w", needed.ID, err)
-		}
-	}
 }
 
 // warnings is a log of what a user of a command should know.
