@@ -37,8 +37,8 @@ type fileEntry struct {
 	crc   uint32 // CRC-32C of the content
 }
 
-// intent is a commit: from its creation on, the offsets start ≤ offset < end of the partition are archived in its files,
-// whose renames anybody may repeat. It holds all that the next batch depends on.
+// intent is a commit: from its creation on, the offsets start ≤ offset < end of the partition are archived in its
+// files, whose renames anybody may repeat. It holds all that the next batch depends on.
 type intent struct {
 	id         intentID
 	partition  int32
@@ -48,8 +48,8 @@ type intent struct {
 	marks      map[string]mark
 }
 
-// Layout of an intent: magic, format version, the zstd-compressed body, CRC-32C of all before it, little endian. Numbers
-// in the body are varints, texts are length and bytes.
+// Layout of an intent: magic, format version, the zstd-compressed body, CRC-32C of all before it, little endian.
+// Numbers in the body are varints, texts are length and bytes.
 const (
 	intentMagic   = "GINT"
 	intentVersion = 1

@@ -52,8 +52,8 @@ func silence(offset int64, sensor string) archive.Record {
 	}}
 }
 
-// eventLog makes a log of n new readings and windows of two sensors as traffic-events may hold it: a writer that crashes
-// leaves a gap and then sends a run again from before the gap, and silences stand between.
+// eventLog makes a log of n new readings and windows of two sensors as traffic-events may hold it: a writer that
+// crashes leaves a gap and then sends a run again from before the gap, and silences stand between.
 func eventLog(rnd *rand.Rand, n int) []archive.Record {
 	var log []archive.Record
 	add := func(r archive.Record) { r.Offset = int64(len(log)); log = append(log, r) }

@@ -69,8 +69,8 @@ func settleAndCheck(store archive.FS, log []archive.Record, actors ...*actor) er
 	return checkOnce(store, log)
 }
 
-// pairEverywhere runs two archivers of one partition in every order with up to four changes between them: the first does
-// i calls, the second j, the first k, then the second ends, then the first. It returns the first violation.
+// pairEverywhere runs two archivers of one partition in every order with up to four changes between them: the first
+// does i calls, the second j, the first k, then the second ends, then the first. It returns the first violation.
 func pairEverywhere(log []archive.Record, wrap func(archive.FS) archive.FS) error {
 	for i := 0; ; i++ {
 		for j := 0; ; j++ {
