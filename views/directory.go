@@ -13,6 +13,15 @@ import (
 	"gantry/views/api"
 )
 
+// Publisher takes changes. Its methods do not block, and are called in the order of the changes of each sensor.
+type Publisher interface {
+	Window(w *codecs.WindowAggregate, watermark codecs.Null[int64]) // as it stands now
+	Sensor(s api.Sensor)                                            // its metadata or its silence has changed
+	Removed(sensorID string)
+}
+
+var _ Publisher = (*api.Hub)(nil)
+
 // Directory is the set of sensors, as the two tables have it.
 type Directory struct {
 	// MetadataRequired hides sensors without metadata, as validate.knownSensorsOnly rejects their readings: those whose
@@ -21,7 +30,7 @@ type Directory struct {
 
 	rules      window.Options
 	partitions int
-	hub        *api.Hub
+	hub        Publisher
 	now        func() time.Time
 
 	mu      sync.RWMutex
@@ -44,7 +53,7 @@ type entry struct {
 func (e *entry) removed() bool { return !e.hasMeta && e.meta.SensorID != "" }
 
 // NewDirectory returns an empty directory that publishes changes to hub.
-func NewDirectory(rules window.Options, partitions int, hub *api.Hub, now func() time.Time) *Directory {
+func NewDirectory(rules window.Options, partitions int, hub Publisher, now func() time.Time) *Directory {
 	return &Directory{rules: rules, partitions: partitions, hub: hub, now: now, sensors: make(map[string]*entry)}
 }
 
