@@ -51,7 +51,7 @@ func (e *entry) due(asOf time.Time, o *window.Options) bool {
 		return true
 	}
 	closes, open := e.state.NextClose(o)
-	return open && closes <= asOf.UnixMilli() && known < closes
+	return open && closes <= asOf.UnixMilli()
 }
 
 // Monitor tells how far the pipeline is: the newest snapshot, nil before the first, and a channel that is closed when

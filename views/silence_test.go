@@ -118,6 +118,21 @@ func TestReadingEndsSilence(t *testing.T) {
 	}
 }
 
+// With an idle timeout below the resend, a silence that a reading made void does not hold up the next one.
+func TestSilenceAfterVoidOne(t *testing.T) {
+	f := newTables(t)
+	f.d.rules.IdleTimeout = time.Second
+	f.read("a", noon)
+	if got := f.ask(1000); len(got) != 1 {
+		t.Fatalf("at the idle timeout: %+v", got)
+	}
+	f.clock.ms = noon + 1500
+	f.read("a", noon+1400)
+	if got := f.ask(2500); len(got) != 1 {
+		t.Errorf("at the idle timeout of the reading: %+v", got)
+	}
+}
+
 // Only the owner of a partition speaks for its sensors; sensors without readings are not silent.
 func TestSilenceOfOthers(t *testing.T) {
 	f := newTables(t)
