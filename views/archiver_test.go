@@ -200,6 +200,19 @@ func TestArchiverRestart(t *testing.T) {
 	b := newBroker(t, 3)
 	fs := archive.NewMemory()
 	for range 3 {
+		before := b.ends(string(b.topics.Events))
+		b.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			for _, topic := range req.(*kmsg.FetchRequest).Topics {
+				for _, p := range topic.Partitions {
+					if p.FetchOffset < before[p.Partition] {
+						t.Errorf("partition %d is read from offset %d, and %d are archived", p.Partition, p.FetchOffset,
+							before[p.Partition])
+					}
+				}
+			}
+			return nil, nil, false
+		})
 		a := newArchiver(b, fs)
 		a.Options.FlushInterval, a.Options.ProgressInterval = time.Hour, time.Hour
 		stop := running(t, a.Run)
