@@ -34,8 +34,8 @@ const (
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	commitInterval = 500 * time.Millisecond
-	fetchBytesMax  = 8 << 20
-	fetchPartition = 1 << 20
+	fetchBytesMax  = 4 << 20
+	fetchPartition = 512 << 10
 )
 
 // Group is a consumer group on kgo behind sarama's interface, so that goka can run it. It differs from sarama's in four

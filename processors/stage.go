@@ -33,6 +33,7 @@ type Stage struct {
 	Inputs  []goka.Stream
 	Loop    bool // the last input is the group's loop
 	Outputs []goka.Stream
+	Large   []string // topics that carry raw messages onwards, which may be large
 	Handler Handler
 	Gate    Gate // may be nil
 
@@ -97,7 +98,7 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	transport, err := store.NewKafkaTransport(s.Kafka.Options()...)
+	transport, err := store.NewKafkaTransport(s.Large, s.Kafka.Options()...)
 	if err != nil {
 		return fmt.Errorf("producer: %w", err)
 	}
@@ -134,11 +135,18 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { // an engine that stops while no callback runs must end the processor too
+	go func() {
+		select {
+		case <-engine.Ended(): // while no callback runs, the processor must end too
+			cancel()
+			return
+		case <-runCtx.Done():
+		}
+		// A callback that is blocked in Emit, since the brokers are away, would keep goka from stopping.
 		select {
 		case <-engine.Ended():
-			cancel()
-		case <-runCtx.Done():
+		case <-time.After(opts.DrainTimeout):
+			engine.Fail(store.ErrClosed)
 		}
 	}()
 	err = proc.Run(runCtx)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // ErrForeignState: the state folder was written against another cluster or another incarnation of a topic.
@@ -22,11 +25,14 @@ type Binding struct {
 const bindingFile = "binding.json"
 
 // Bind ties the state folder of a group to b when the folder is new, and otherwise refuses one that is tied to
-// something else.
+// something else, with an ErrForeignState that says what to do.
 func Bind(dir string, b Binding) error {
 	name := filepath.Join(dir, bindingFile)
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := unbound(dir); err != nil {
+			return err
+		}
 		return writeBinding(dir, name, b)
 	}
 	if err != nil {
@@ -40,11 +46,33 @@ func Bind(dir string, b Binding) error {
 		return fmt.Errorf("%w: %s was written for the Kafka cluster %q, this one is %q; point state.dir elsewhere, or "+
 			"delete the folder if the old cluster is gone", ErrForeignState, dir, have.ClusterID, b.ClusterID)
 	}
-	for topic, id := range b.TopicIDs {
-		if old := have.TopicIDs[topic]; old != id {
+	if was, is := topicNames(have), topicNames(b); !slices.Equal(was, is) {
+		return fmt.Errorf("%w: %s was made from %s, now the group has %s (did raw.keyed or a topic's name change?). The "+
+			"offsets of one input say nothing about another: change it back, or start anew with the folder, the table's "+
+			"topic and the group's offsets deleted", ErrForeignState, dir, strings.Join(was, ", "), strings.Join(is, ", "))
+	}
+	for _, topic := range topicNames(b) {
+		if was, is := have.TopicIDs[topic], b.TopicIDs[topic]; was != is {
 			return fmt.Errorf("%w: %s was written for another topic %s (id %s, now %s): it was deleted and created again. "+
 				"Its offsets start anew, so state, table and groups must too: delete the folder, and create the group's "+
-				"topics under new names", ErrForeignState, dir, topic, old, id)
+				"topics under new names", ErrForeignState, dir, topic, was, is)
+		}
+	}
+	return nil
+}
+
+func topicNames(b Binding) []string { return slices.Sorted(maps.Keys(b.TopicIDs)) }
+
+// unbound refuses a folder that holds something of which nobody knows where it is from.
+func unbound(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() != bindingFile+".new" {
+			return fmt.Errorf("%w: %s holds %s but no %s that says which topics it was made from; delete the folder, the "+
+				"state is recovered from the changelog", ErrForeignState, dir, e.Name(), bindingFile)
 		}
 	}
 	return nil
@@ -58,8 +86,21 @@ func writeBinding(dir, name string, b Binding) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(name+".new", data, 0o644); err != nil {
+	// Synced before it is renamed: a power cut would else leave an empty file, and state that is refused.
+	if err := writeSynced(name+".new", data); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	return os.Rename(name+".new", name)
+	if err := os.Rename(name+".new", name); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}
+
+func writeSynced(name string, data []byte) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -29,7 +29,8 @@
 // A paused owner does no harm. An instance that was paused past its session timeout and then flushes writes values that
 // are old prefixes. Recovery, standby and views keep the value with the higher applied; the stored changelog offset
 // advances only contiguously, so the owner notices that somebody else wrote (ErrOvertaken) and recovers from the log;
-// keys whose last changelog record turns out to be an old value are written again. If the offset jumped over the
+// keys whose last changelog record turns out to be an old value are written again, and until they are, the stored
+// offset stays before those records, so that a crash in between does not forget them. If the offset jumped over the
 // stranger's records, the owner's own disk would never see them; if the last record won, applied contributions would
 // vanish, although every output and offset looks complete.
 //

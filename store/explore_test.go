@@ -184,7 +184,7 @@ func (i *instance) stopTable() {
 	}
 	i.table.closed = true
 	close(i.table.stop)
-	i.table.wg.Wait()
+	i.table.loop.Wait()
 }
 
 // pause takes the partition from the owner, as a session time-out does; what it has sent arrives later, or when it
@@ -343,13 +343,17 @@ var faults = []fault{
 		for range 80 {
 			w.step()
 		}
-		// It wakes up: what it had buffered is acknowledged, flushed, and it takes the partition again.
-		for _, topic := range []string{topicOut, topicTable} {
-			for first.deliver(topic) || first.ack(topic) {
-			}
+		w.giveBack(first)
+	}},
+	{"paused, taken over, given back, crash before the repair", func(w *world) {
+		first := w.owner
+		w.pause()
+		w.start(w.newDisk())
+		for range 80 {
+			w.step()
 		}
-		must(w.t, first.table.Flush())
-		first.stopTable()
+		w.giveBack(first)
+		must(w.t, w.owner.table.Flush())
 		w.crash()
 		w.start(first.disk)
 	}},
@@ -362,6 +366,20 @@ var faults = []fault{
 		fl[0].acked(fl[0].rec, errors.New("record too large"))
 		w.rebuild()
 	}},
+}
+
+// giveBack wakes up an instance that was paused: what it had buffered is acknowledged and flushed, and it takes the
+// partition again.
+func (w *world) giveBack(i *instance) {
+	w.others = slices.DeleteFunc(w.others, func(o *instance) bool { return o == i })
+	for _, topic := range []string{topicOut, topicTable} {
+		for i.deliver(topic) || i.ack(topic) {
+		}
+	}
+	must(w.t, i.table.Flush())
+	i.stopTable()
+	w.crash()
+	w.start(i.disk)
 }
 
 const stepsPerSchedule = 60
@@ -428,6 +446,22 @@ func (w *world) check(readAll bool) error {
 			return fmt.Errorf("%d of %d outputs of %s", seen[k], len(h), k)
 		}
 	}
+	// Compaction keeps the last record of a key. Looked at first: each recovery from the changelog mends it.
+	last := make(map[string]string)
+	for _, r := range w.logs[topicTable] {
+		last[r.key] = r.value
+	}
+	for k, c := range want {
+		_, enc, err := SplitValue([]byte(last[k]))
+		if err != nil {
+			return fmt.Errorf("after compaction: %s: %w", k, err)
+		}
+		s, err := decodeCounter(enc)
+		must(w.t, err)
+		if *s.(*counter) != *c {
+			return fmt.Errorf("after compaction: %s is %v, want %v", k, s, c)
+		}
+	}
 	// The owner's memory, its disk after a restart, and the changelog alone must agree.
 	if err := w.compare("memory", want); err != nil {
 		return err
@@ -445,20 +479,6 @@ func (w *world) check(readAll bool) error {
 	w.settle()
 	if err := w.compare("changelog", want); err != nil {
 		return err
-	}
-	// Compaction keeps the last record of a key.
-	last := make(map[string]string)
-	for _, r := range w.logs[topicTable] {
-		last[r.key] = r.value
-	}
-	for k, c := range want {
-		_, enc, err := SplitValue([]byte(last[k]))
-		must(w.t, err)
-		s, err := decodeCounter(enc)
-		must(w.t, err)
-		if *s.(*counter) != *c {
-			return fmt.Errorf("after compaction: %s is %v, want %v", k, s, c)
-		}
 	}
 	return nil
 }
@@ -498,17 +518,19 @@ func TestEveryMechanismIsNeeded(t *testing.T) {
 		name    string
 		omit    omit
 		readAll bool
+		from    uint64 // the first seed: a rare one is not looked for again in each run
 	}{
-		{"barrier", omitBarrier, false},
-		{"ordered commit", omitOrder, false},
-		{"stop at the first error", omitStop, false},
-		{"merge by applied", omitMerge, false},
-		{"contiguous changelog offset", omitContiguous, false},
-		{"rewrite of overwritten keys", omitRewrite, false},
-		{"reader's sequence", 0, true},
+		{"barrier", omitBarrier, false, 0},
+		{"ordered commit", omitOrder, false, 0},
+		{"stop at the first error", omitStop, false, 0},
+		{"merge by applied", omitMerge, false, 0},
+		{"contiguous changelog offset", omitContiguous, false, 0},
+		{"rewrite of overwritten keys", omitRewrite, false, 0},
+		{"hold of the stored offset", omitHold, false, 249},
+		{"reader's sequence", 0, true, 0},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := m.from; seed < m.from+300; seed++ {
 				for _, f := range faults {
 					for at := 0; at < stepsPerSchedule; at += 3 {
 						if err := run(t, seed, m.omit, f, at, m.readAll); err != nil {

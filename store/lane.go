@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -28,8 +29,8 @@ type Lane struct {
 	q      *queue
 	marked []int64 // by input; guarded by q.mu
 
-	stop chan struct{}
-	wg   sync.WaitGroup
+	stop   chan struct{}
+	ticker sync.WaitGroup
 }
 
 func newLane(e *Engine, part int32, t *Table) *Lane {
@@ -42,16 +43,13 @@ func newLane(e *Engine, part int32, t *Table) *Lane {
 		q:      newQueue(),
 		stop:   make(chan struct{}),
 	}
-	l.cur = &round{lane: l}
-	l.cur.outs.Store(1)
+	l.cur = newRound(l, 0)
 	return l
 }
 
 // start runs the lane's two goroutines: one closes rounds, one sends what they release.
 func (l *Lane) start() {
-	l.wg.Add(2)
-	go func() {
-		defer l.wg.Done()
+	l.ticker.Go(func() {
 		tick := time.NewTicker(l.e.opts.Linger)
 		defer tick.Stop()
 		for {
@@ -65,9 +63,8 @@ func (l *Lane) start() {
 				l.mu.Unlock()
 			}
 		}
-	}()
-	go func() {
-		defer l.wg.Done()
+	})
+	l.e.work.Go(func() {
 		for {
 			select {
 			case <-l.stop:
@@ -76,7 +73,7 @@ func (l *Lane) start() {
 				l.sendReleased()
 			}
 		}
-	}()
+	})
 }
 
 // Begin locks the lane for a callback. It fails once the engine has stopped; the callback then must not go on.
@@ -92,8 +89,9 @@ func (l *Lane) Begin() error {
 // End unlocks the lane.
 func (l *Lane) End() { l.mu.Unlock() }
 
-// Cell returns the cell of a key. A key that the table does not hold gets a cell with a fresh state, which is kept only
-// if Applied is called on it. The key may alias a buffer.
+// Cell returns the cell of a key, good until End. A key that the table does not hold gets a cell with a fresh state,
+// which is kept only if Applied is called on it; until then a second call returns another one, so hold one at a time.
+// The key may alias a buffer that lives until Applied or End.
 func (l *Lane) Cell(key string) (*Cell, error) {
 	if c := l.cells[key]; c != nil {
 		c.recent = true
@@ -114,7 +112,7 @@ func (l *Lane) Cell(key string) (*Cell, error) {
 	if err != nil {
 		return nil, fmt.Errorf("value of %q in partition %d: %w", key, l.part, err)
 	}
-	c := &Cell{State: state, key: string(append([]byte(nil), key...)), applied: applied}
+	c := &Cell{State: state, key: strings.Clone(key), applied: applied}
 	l.keep(c)
 	return c, nil
 }
@@ -129,7 +127,7 @@ func (l *Lane) keep(c *Cell) {
 // round closes.
 func (l *Lane) Applied(c *Cell, offset int64) {
 	if c.applied == notApplied && l.cells[c.key] == nil {
-		c.key = string(append([]byte(nil), c.key...))
+		c.key = strings.Clone(c.key)
 		l.keep(c)
 	}
 	c.applied = offset
@@ -139,7 +137,8 @@ func (l *Lane) Applied(c *Cell, offset int64) {
 	}
 }
 
-// rewrite lists a cell again although no record has changed it, so that its value is written to the changelog once more.
+// rewrite lists a cell again although no record has changed it, so that its value is written to the changelog once
+// more.
 func (l *Lane) rewrite(key string) error {
 	c, err := l.Cell(key)
 	if err == nil && c.applied != notApplied {
@@ -198,27 +197,42 @@ func (l *Lane) drain(timeout time.Duration) error {
 	l.close()
 	l.mu.Unlock()
 
-	var timedOut bool
-	t := time.AfterFunc(timeout, func() {
-		l.q.mu.Lock()
-		timedOut = true
-		l.q.mu.Unlock()
-		l.q.idle.Broadcast()
-	})
-	defer t.Stop()
 	l.q.mu.Lock()
-	defer l.q.mu.Unlock()
-	for len(l.q.order) > 0 && !timedOut && l.e.Err() == nil {
-		l.q.idle.Wait()
+	if len(l.q.order) == 0 {
+		l.q.mu.Unlock()
+		return nil
 	}
-	if len(l.q.order) > 0 && l.e.Err() == nil {
+	drained := make(chan struct{})
+	l.q.drained = drained
+	l.q.mu.Unlock()
+
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-drained:
+		return nil
+	case <-l.e.ended:
+		return l.e.Err()
+	case <-timer.C:
 		return fmt.Errorf("partition %d: %w", l.part, errDrain)
 	}
-	return nil
 }
 
-// shut ends the lane's goroutines. A sender that is blocked on the transport is released when the transport closes.
+// shut ends the lane. It does not wait for its sender, which may be blocked on a transport that is stuck, while goka
+// waits here before it gives other partitions back: the engine's Close waits for it, once the transport is closed.
 func (l *Lane) shut() {
+	l.q.mu.Lock()
+	l.q.ended = true
+	l.q.mu.Unlock()
 	close(l.stop)
-	l.wg.Wait()
+	l.ticker.Wait()
+}
+
+func (l *Lane) hasEnded() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
 }

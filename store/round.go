@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -17,7 +18,7 @@ type Cell struct {
 	recent  bool   // used since the eviction hand last passed
 }
 
-// Key returns the key. It lives as long as the cell and may be kept.
+// Key returns the key. Once Applied was called it may be kept; before, it is the caller's own.
 func (c *Cell) Key() string { return c.key }
 
 // Applied returns the offset of the last input record that changed the state, -1 if none has.
@@ -34,22 +35,25 @@ type round struct {
 	done  bool         // complete; guarded by the lane's q
 }
 
+func newRound(l *Lane, cells int) *round {
+	r := &round{lane: l, cells: make([]*Cell, 0, cells)}
+	r.outs.Store(1)
+	return r
+}
+
 // queue orders the closed rounds of a lane. Its lock is the only one that an acknowledgement takes: a blocked Send may
 // hold the lane's lock, and its end needs the acknowledgement.
 type queue struct {
 	mu       sync.Mutex
-	waiting  []*round // closed, outputs in flight, oldest first
-	released []*round // outputs acknowledged, table records to be sent
-	order    []*round // closed and not complete, oldest first
-	idle     *sync.Cond
+	waiting  []*round      // closed, outputs in flight, oldest first
+	released []*round      // outputs acknowledged, table records to be sent
+	order    []*round      // closed and not complete, oldest first
+	drained  chan struct{} // closed when order is empty; nil while nobody waits for it
+	ended    bool          // the lane is given up: rounds that complete later mark nothing
 	wake     chan struct{} // tells the sender of released rounds
 }
 
-func newQueue() *queue {
-	q := &queue{wake: make(chan struct{}, 1)}
-	q.idle = sync.NewCond(&q.mu)
-	return q
-}
+func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
 
 // close takes the newest value of each cell written in the open round, and opens the next. The caller holds l.mu.
 // It reports whether there was anything to close.
@@ -63,7 +67,7 @@ func (l *Lane) close() bool {
 		return false
 	}
 	copy(l.closed, l.next)
-	r.next = append([]int64(nil), l.next...)
+	r.next = slices.Clone(l.next)
 
 	// One buffer holds all values of the round; it lives until the last of them is in LevelDB.
 	buf := l.encodeBuf[:0]
@@ -74,7 +78,8 @@ func (l *Lane) close() bool {
 		c.listed = nil
 	}
 	l.encodeBuf, l.encodeEnds = buf, ends
-	values := append([]byte(nil), buf...)
+	values := slices.Clone(buf)
+	r.recs = make([]*record, 0, len(r.cells))
 	start := 0
 	for i, c := range r.cells {
 		rec := l.e.newRecord(l.e.opts.Table, l.part)
@@ -85,8 +90,7 @@ func (l *Lane) close() bool {
 		start = ends[i]
 	}
 
-	l.cur = &round{lane: l}
-	l.cur.outs.Store(1)
+	l.cur = newRound(l, len(r.cells)) // the next one is likely as large
 	q := l.q
 	q.mu.Lock()
 	for _, c := range r.cells {
@@ -100,7 +104,8 @@ func (l *Lane) close() bool {
 }
 
 // outputAcked counts one output of the round as acknowledged, and releases the rounds at the head of the queue that
-// have none left. Only the head: an output of an earlier round, still in flight, may carry what a later value builds on.
+// have none left. Only the head: an output of an earlier round, still in flight, may carry what a later value builds
+// on.
 func (r *round) outputAcked() {
 	if r.outs.Add(-1) != 0 && !r.lane.e.omit.has(omitBarrier) {
 		return
@@ -124,8 +129,8 @@ func (r *round) outputAcked() {
 	}
 }
 
-// sendReleased sends the table records of released rounds. It may block on the transport, so it runs on a goroutine of
-// the lane's own and never on one that delivers acknowledgements.
+// sendReleased sends the table records of released rounds until the lane ends. It may block on the transport, so it
+// runs on a goroutine of the lane's own and never on one that delivers acknowledgements.
 func (l *Lane) sendReleased() {
 	for {
 		q := l.q
@@ -138,6 +143,9 @@ func (l *Lane) sendReleased() {
 		q.released = q.released[1:]
 		q.mu.Unlock()
 		for _, rec := range r.recs {
+			if l.hasEnded() {
+				return
+			}
 			l.e.send(rec)
 		}
 		r.recs = nil
@@ -170,12 +178,19 @@ func (r *round) tableAcked() {
 	}
 	if last != nil {
 		l.markDone(last)
-		q.idle.Broadcast()
+	}
+	if len(q.order) == 0 && q.drained != nil {
+		close(q.drained)
+		q.drained = nil
 	}
 }
 
-// markDone tells the group how far its inputs are done. Called with q locked, so that marks leave in order.
+// markDone tells the group how far its inputs are done. Called with q locked, so that marks leave in order, and none
+// after the lane's end: it would meet a session in which the partition may be another member's.
 func (l *Lane) markDone(r *round) {
+	if l.q.ended {
+		return
+	}
 	for i, next := range r.next {
 		if next > l.marked[i] {
 			l.marked[i] = next

@@ -1,0 +1,63 @@
+# Gantry. Everything works with Go and make alone; the race detector needs a C compiler besides.
+
+GO       ?= go
+TOOL      = $(GO) tool -modfile=.tools/go.mod
+FUZZTIME ?= 30s
+KILLS    ?= 10
+
+# Packages in which goroutines share memory. The others are pure functions: racing them would only take time.
+RACY = ./store/... ./processors/... ./views/... ./codecs/registry/... ./cmd/gantry/...
+
+# A revision is stamped where git can name one; a copy of the tree without it, or owned by somebody else, builds too.
+VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/gantry
+	$(GO) build -buildvcs=$(VCS) -o bin/gantry ./cmd/gantry
+
+run: build ## Build, and run gantry dev: INPUT=FILE feeds a file, ARGS='...' passes flags on
+	./bin/gantry dev $(if $(INPUT),--input '$(INPUT)') $(ARGS)
+
+test: ## Run every test that needs nothing but Go
+	$(GO) test -timeout 5m ./...
+
+race: ## Run the tests of the packages with shared memory under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(RACY)
+
+lint: ## Vet, and staticcheck
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+format-check: ## Fail if a file is not formatted
+	@files=$$($(TOOL) gofumpt -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo "not formatted (make format):"; echo "$$files"; exit 1; fi
+
+format: ## Format every file
+	$(TOOL) gofumpt -w .
+
+tidy-check: ## Fail if go.mod or go.sum is not tidy
+	$(GO) mod tidy -diff
+
+check: format-check tidy-check lint test race ## Everything that CI runs
+
+fuzz: ## Fuzz every target, for FUZZTIME each (30s)
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "== $$name in $$(dirname $$file)"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || exit 1; \
+		done; \
+	done
+
+test-kill: ## Kill a running pipeline KILLS times (10) and compare the results
+	GANTRY_KILLS=$(KILLS) $(GO) test -v -timeout 30m -run Kill ./test
+
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## Remove what was built; gantry-data stays
+	rm -rf bin
