@@ -147,8 +147,8 @@ func (b *broker) produceMany(n int) {
 	}
 }
 
-// Readings and windows come to the archive once each, although the topic repeats some; silences, and records that Gantry
-// did not write, are passed over and hold up nothing. The group shows how far the archive is.
+// Readings and windows come to the archive once each, although the topic repeats some; silences, and records that
+// Gantry did not write, are passed over and hold up nothing. The group shows how far the archive is.
 func TestArchiver(t *testing.T) {
 	b := newBroker(t, 5)
 	fs := archive.NewMemory()

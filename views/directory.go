@@ -130,8 +130,8 @@ func (d *Directory) updateWindow(id string, enc []byte) error {
 	return nil
 }
 
-// publishSensor publishes a sensor that has changed in more than its windows. The caller holds mu: the two tables change
-// a sensor at once, and the newer answer must come last.
+// publishSensor publishes a sensor that has changed in more than its windows. The caller holds mu: the two tables
+// change a sensor at once, and the newer answer must come last.
 func (d *Directory) publishSensor(id string, e *entry) {
 	switch {
 	case !d.live:

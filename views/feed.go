@@ -201,9 +201,9 @@ func record(u goka.UpdateContext, value []byte) (archive.Record, error) {
 	return rec, nil
 }
 
-// hole tells the archive what retention deleted before it was archived. Offsets may be missing for other reasons, so the
-// broker is asked where the log begins, until it answers: behind a hole that nobody noted, each reading would be taken
-// for one that comes again after what is missing, and left out.
+// hole tells the archive what retention deleted before it was archived. Offsets may be missing for other reasons, so
+// the broker is asked where the log begins, until it answers: behind a hole that nobody noted, each reading would be
+// taken for one that comes again after what is missing, and left out.
 func (f *feed) hole(ctx context.Context, part *archive.Partition, from, to int64) error {
 	adm := kadm.NewClient(f.client)
 	for {

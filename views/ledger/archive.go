@@ -53,8 +53,8 @@ type archivePart struct {
 	seen []bool       // by row
 }
 
-// archiveRow is a row that a record asks for: 16 bytes. Identities of 64 bits do not meet by chance among the rows of an
-// archive; digests of 32 bits overlook one alteration in four billion.
+// archiveRow is a row that a record asks for: 16 bytes. Identities of 64 bits do not meet by chance among the rows of
+// an archive; digests of 32 bits overlook one alteration in four billion.
 type archiveRow struct {
 	identity uint64
 	content  uint32
@@ -80,8 +80,8 @@ func NewArchive(topic string, spans []ArchiveSpan) (*Archive, error) {
 		case read.End-read.Start >= spareRow:
 			return nil, fmt.Errorf("%s partition %d: %d records are more than can be compared", topic, p, read.End-read.Start)
 		case s.Archived > s.End:
-			a.except(KindArchiveAhead, "", fmt.Sprintf("%s/%d/%d", topic, p, s.End), "the topic ends here, and the archive says "+
-				"that it holds the offsets up to %d", s.Archived)
+			a.except(KindArchiveAhead, "", fmt.Sprintf("%s/%d/%d", topic, p, s.End), "the topic ends here, and the archive "+
+				"says that it holds the offsets up to %d", s.Archived)
 		}
 		a.report.addRange(int32(p), s)
 	}
@@ -247,8 +247,8 @@ func hourFolder(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("year=2006/month=01/day=02/hour=15")
 }
 
-// expired tells whether the records of a file's rows may be gone from the topic. A file that does not say where its rows
-// come from may hold expired ones once anything has expired.
+// expired tells whether the records of a file's rows may be gone from the topic. A file that does not say where its
+// rows come from may hold expired ones once anything has expired.
 func (a *Archive) expired(file string) bool {
 	if p, start, _, ok := archive.FileRange(file); ok {
 		return int(p) < len(a.spans) && start < a.spans[p].Start

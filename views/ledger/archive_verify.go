@@ -29,7 +29,9 @@ func VerifyArchive(ctx context.Context, o VerifyOptions, fsys archive.Reader) (*
 	}
 }
 
-func (o *VerifyOptions) verifyArchive(ctx context.Context, adm *kadm.Client, fsys archive.Reader) (*ArchiveReport, error) {
+func (o *VerifyOptions) verifyArchive(
+	ctx context.Context, adm *kadm.Client, fsys archive.Reader,
+) (*ArchiveReport, error) {
 	// The archive first: what it holds was on the topic then.
 	extents, err := archive.Extents(fsys)
 	if err != nil {
@@ -76,8 +78,8 @@ type dataFile struct {
 	name, path string
 }
 
-// dataFiles lists what is in the archive's data folders, and the files of the newest commits that are still on their way
-// there: a commit is one before they are moved.
+// dataFiles lists what is in the archive's data folders, and the files of the newest commits that are still on their
+// way there: a commit is one before they are moved.
 func dataFiles(fsys archive.Reader, extents []archive.Extent) (files []dataFile, err error) {
 	there := make(map[string]bool)
 	for _, t := range archive.Tables {
