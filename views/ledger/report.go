@@ -63,6 +63,8 @@ type Report struct {
 	Totals           Totals         `json:"totals"`
 	ExceptionsByKind map[Kind]int64 `json:"exceptions_by_kind"` // all of them
 	Exceptions       []Exception    `json:"exceptions"`         // the first 1000, by place
+
+	Archive *ArchiveReport `json:"archive,omitempty"` // nil where no archive was compared
 }
 
 // Verdicts.
@@ -73,7 +75,15 @@ const (
 )
 
 // OK tells whether there was no exception.
-func (r *Report) OK() bool { return len(r.ExceptionsByKind) == 0 }
+func (r *Report) OK() bool {
+	return len(r.ExceptionsByKind) == 0 && (r.Archive == nil || r.Archive.OK())
+}
+
+// AddArchive adds what the comparison with the archive says.
+func (r *Report) AddArchive(a *ArchiveReport) {
+	r.Archive = a
+	r.Verdict = r.verdict()
+}
 
 // Close ends the ledger: everything that was still waited for is now missing or pending.
 func (l *Ledger) Close() *Report {

@@ -301,6 +301,7 @@ func (a *App) wire() error {
 	}
 	hub := api.NewHub(0)
 	a.directory = views.NewDirectory(WindowOptions(c), a.topics.Partitions, hub, time.Now)
+	a.directory.MetadataRequired = c.Validate.KnownSensorsOnly
 	if a.has(RoleServe) || a.has(RoleWindow) {
 		a.tables = &views.Tables{Directory: a.directory, Kafka: a.kafka, Monitor: a.monitor, Logger: a.log}
 		a.metrics.MustRegister(views.NewCollector(a.directory))
