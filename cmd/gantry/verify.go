@@ -14,7 +14,6 @@ import (
 
 	"gantry/cmd/gantry/app"
 	"gantry/cmd/gantry/config"
-	"gantry/codecs"
 	"gantry/store/archive"
 	"gantry/views/ledger"
 )
@@ -58,6 +57,9 @@ func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 		defer files.Close()
 	}
 	if data != "" {
+		if _, err := os.Stat(data); err != nil { // a server would make the folder, and prove nothing
+			return fmt.Errorf("data folder: %w", err)
+		}
 		e, err := app.StartEmbedded(app.EmbeddedOptions{Dir: data, KafkaAddr: "127.0.0.1:0", RegistryAddr: "127.0.0.1:0"})
 		if err != nil {
 			return err
@@ -81,17 +83,7 @@ func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 	}
 	adm.Close()
 
-	o := ledger.DefaultVerifyOptions()
-	o.Client = k.Options()
-	topics := app.TopicsOf(&cfg)
-	o.Ledger.RawTopic, o.Ledger.EventsTopic, o.Ledger.RejectsTopic = cfg.Topics.Raw, cfg.Topics.Events, cfg.Topics.Rejects
-	o.Ledger.Keyed = topics.Keyed
-	w := cfg.Window
-	o.Ledger.Length, o.Ledger.Grace, o.Ledger.Retention = w.Length, w.Grace, w.Retention
-	o.Ledger.DefaultInterval, o.Ledger.MaxAhead = w.DefaultInterval, cfg.Validate.MaxAhead
-	o.Ledger.Decoder = &rawDecoder{schemas: client}
-	o.Ledger.ParseSensor = codecs.ParseSensor
-	report, err := c.proof(ctx, o, files)
+	report, err := c.proof(ctx, app.VerifyOptions(&cfg, k, client), files)
 	if err != nil {
 		return err
 	}
@@ -167,25 +159,6 @@ func openArchive(l *config.Loaded, data string) (archive.FS, error) {
 		return nil, err
 	}
 	return files, nil
-}
-
-// rawDecoder decodes readings for the ledger, and asks the registry for schemas that it meets for the first time.
-type rawDecoder struct {
-	decoder codecs.RawDecoder
-	schemas codecs.SchemaSource
-}
-
-func (d *rawDecoder) Decode(ctx context.Context, data []byte, r *codecs.RawReading) error {
-	for {
-		err := d.decoder.Decode(data, r)
-		var needed *codecs.SchemaNeededError
-		if !errors.As(err, &needed) {
-			return err
-		}
-		if err := d.decoder.Learn(ctx, needed.ID, d.schemas); err != nil {
-			return fmt.Errorf("schema %d: %w", needed.ID, err)
-		}
-	}
 }
 
 // warnings is a log of what a user of a command should know.

@@ -59,6 +59,7 @@ type Range struct {
 type Report struct {
 	Topic            string         `json:"topic"` // of the raw records
 	Verdict          string         `json:"verdict"`
+	Copied           bool           `json:"copied"` // no group has committed here: proved to the ends, as a copy
 	Ranges           []Range        `json:"ranges"`
 	Totals           Totals         `json:"totals"`
 	ExceptionsByKind map[Kind]int64 `json:"exceptions_by_kind"` // all of them
@@ -101,7 +102,7 @@ func (l *Ledger) Close() *Report {
 			l.except(KindNoSource, o.at, sensor, "its source is not in %s", l.o.RawTopic)
 		}
 	}
-	report := &Report{Topic: l.o.RawTopic, ExceptionsByKind: l.byKind}
+	report := &Report{Topic: l.o.RawTopic, Copied: l.x.Copied, ExceptionsByKind: l.byKind}
 	l.totals.RejectedBy = make(map[string]int64)
 	for p := range l.raw {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))
