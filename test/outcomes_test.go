@@ -188,6 +188,3 @@ func compare[K, V comparable](t *testing.T, what string, got, want map[K]V) {
 		t.Errorf("%s: %d differ in %d:\n%s", what, len(lines), len(want), strings.Join(lines[:min(shown, len(lines))], "\n"))
 	}
 }
-
-// near tells whether two means of the same values are equal but for the last bits of their sums.
-func near(a, b float64) bool { return math.Abs(a-b) <= 1e-12*max(math.Abs(a), math.Abs(b)) }
