@@ -39,12 +39,24 @@ func TestVerifyCopies(t *testing.T) {
 	}
 	source := func(r *kgo.Record) string { return header(r, codecs.HeaderSource) }
 	for _, tt := range []struct {
-		name  string
-		want  map[string]ledger.Kind // by place
-		alter func(r *kgo.Record) []*kgo.Record
-		abort []*kgo.Record // written in a transaction that is aborted: they are gone, and their offsets remain
+		name   string
+		want   map[string]ledger.Kind // by place
+		alter  func(r *kgo.Record) []*kgo.Record
+		forget bool          // the groups' commits are not copied
+		abort  []*kgo.Record // written in a transaction that is aborted: they are gone, and their offsets remain
 	}{
 		{name: "untouched", alter: unchanged},
+		{name: "untouched, without the groups", forget: true, alter: unchanged},
+		{
+			name: "removed, without the groups", forget: true,
+			want: map[string]ledger.Kind{source(reading): ledger.KindMissingOutcome},
+			alter: func(r *kgo.Record) []*kgo.Record {
+				if r == reading {
+					return nil
+				}
+				return unchanged(r)
+			},
+		},
 		{
 			name: "removed, later offsets move up", want: map[string]ledger.Kind{source(reading): ledger.KindMissingOutcome},
 			alter: func(r *kgo.Record) []*kgo.Record {
@@ -93,7 +105,7 @@ func TestVerifyCopies(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			broker := from.copy(t, tt.alter, tt.abort)
+			broker := from.copy(t, tt.alter, tt.abort, tt.forget)
 			args := []string{
 				"verify", "--kafka.brokers", broker, "--registry.url", embedded.URL(), "--window.idleTimeout", "1s",
 			}
@@ -215,7 +227,9 @@ func (s *recording) neighbours(t *testing.T) (first, second *kgo.Record) {
 
 // copy writes the recording to a new cluster, each record as alter says, at its own partition and with its own
 // timestamp, and returns the address of the broker.
-func (s *recording) copy(t *testing.T, alter func(*kgo.Record) []*kgo.Record, abort []*kgo.Record) (broker string) {
+func (s *recording) copy(
+	t *testing.T, alter func(*kgo.Record) []*kgo.Record, abort []*kgo.Record, forget bool,
+) (broker string) {
 	t.Helper()
 	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(5, topics...))
 	if err != nil {
@@ -256,6 +270,9 @@ func (s *recording) copy(t *testing.T, alter func(*kgo.Record) []*kgo.Record, ab
 		t.Fatal(err)
 	}
 	for group, commits := range s.commits {
+		if forget {
+			break
+		}
 		at := make(kadm.Offsets)
 		commits.Each(func(o kadm.Offset) {
 			if end, ok := ends.Lookup(o.Topic, o.Partition); ok { // the loop is not copied

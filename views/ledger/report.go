@@ -59,6 +59,7 @@ type Range struct {
 type Report struct {
 	Topic            string         `json:"topic"` // of the raw records
 	Verdict          string         `json:"verdict"`
+	Copied           bool           `json:"copied"` // no group has committed here: proved to the ends, as a copy
 	Ranges           []Range        `json:"ranges"`
 	Totals           Totals         `json:"totals"`
 	ExceptionsByKind map[Kind]int64 `json:"exceptions_by_kind"` // all of them
@@ -87,6 +88,9 @@ func (r *Report) AddArchive(a *ArchiveReport) {
 
 // Close ends the ledger: everything that was still waited for is now missing or pending.
 func (l *Ledger) Close() *Report {
+	if l.x.Copied {
+		l.boundByOutcomes()
+	}
 	l.closeOutcomes(l.o.EventsTopic, l.events, l.x.Events)
 	l.closeOutcomes(l.o.RejectsTopic, l.rejects, l.x.Rejects)
 	for _, id := range slices.Sorted(maps.Keys(l.sensors)) {
@@ -101,7 +105,7 @@ func (l *Ledger) Close() *Report {
 			l.except(KindNoSource, o.at, sensor, "its source is not in %s", l.o.RawTopic)
 		}
 	}
-	report := &Report{Topic: l.o.RawTopic, ExceptionsByKind: l.byKind}
+	report := &Report{Topic: l.o.RawTopic, Copied: l.x.Copied, ExceptionsByKind: l.byKind}
 	l.totals.RejectedBy = make(map[string]int64)
 	for p := range l.raw {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))
@@ -182,6 +186,18 @@ func (l *Ledger) pending(source codecs.Source) bool {
 }
 
 // closeRaw counts the fates of the records of a raw partition, and reports those without one.
+// boundByOutcomes takes what stands before the last outcome of each partition for committed, since the dedup group goes
+// in order. What follows may not have been judged yet.
+func (l *Ledger) boundByOutcomes() {
+	for p := range l.raw {
+		span := &l.x.Raw[p]
+		for span.Committed > span.Start &&
+			l.raw[p].slots.get(span.Committed-1).state&(slotAccepted|slotRejected) == 0 {
+			span.Committed--
+		}
+	}
+}
+
 func (l *Ledger) closeRaw(partition int32) Range {
 	p, span := &l.raw[partition], l.x.Raw[partition]
 	r := Range{Partition: partition, Start: span.Start, End: span.End, Records: p.records}
