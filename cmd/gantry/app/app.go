@@ -304,7 +304,11 @@ func (a *App) wire() error {
 	a.directory = views.NewDirectory(WindowOptions(c), a.topics.Partitions, hub, time.Now)
 	a.directory.MetadataRequired = c.Validate.KnownSensorsOnly
 	if a.has(RoleServe) || a.has(RoleWindow) {
-		a.tables = &views.Tables{Directory: a.directory, Kafka: a.kafka, Monitor: a.monitor, Logger: a.log}
+		a.tables = &views.Tables{
+			Directory: a.directory, WindowsOnly: !a.has(RoleServe), Kafka: a.kafka, Monitor: a.monitor, Logger: a.log,
+		}
+	}
+	if a.has(RoleServe) {
 		a.metrics.MustRegister(views.NewCollector(a.directory))
 	}
 	if a.archiveFS != nil {
