@@ -7,6 +7,9 @@
 // their state has applied. A processor that fails is built anew from its committed offset and its table; while it is
 // down its partitions are not ready, and nothing else is lost but time.
 //
+// With un-keyed topics the first group routes traffic-raw to its loop: partitions in step by record time (Alignment),
+// metadata ahead of any backlog.
+//
 // It does not retry single records, and it does not skip any: a record that cannot be handled at all stops the
 // processor, so handlers turn bad input into rejects.
 package processors

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,11 +21,35 @@ import (
 type Batch struct {
 	Topic     string
 	Partition int32
-	Records   []*kgo.Record
+	// Records may be empty: the markers that end transactions are offsets too, and they are not among the records.
+	Records []*kgo.Record
+	// Ahead marks records that overtake a backlog. They come again in their place, so nothing of the batch's input is
+	// done when they are handled.
+	Ahead bool
+
+	last  int64         // offset of the last record or marker
+	taken chan struct{} // of a batch ahead: closed when it is handled
 }
 
-// Last returns the offset of the last record.
-func (b *Batch) Last() int64 { return b.Records[len(b.Records)-1].Offset }
+// Last returns the offset up to which the input is done when the batch is handled.
+func (b *Batch) Last() int64 { return b.last }
+
+// newBatch makes a batch of records and markers, of which there is at least one.
+func newBatch(topic string, partition int32, records []*kgo.Record) *Batch {
+	last := records[len(records)-1].Offset
+	records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
+	return &Batch{Topic: topic, Partition: partition, Records: records, last: last}
+}
+
+// cut takes the first n records off the batch; all of them, with the markers behind, where n is their number.
+func (b *Batch) cut(n int) (head, rest *Batch) {
+	if n == len(b.Records) {
+		return b, nil
+	}
+	head = &Batch{Topic: b.Topic, Partition: b.Partition, Records: b.Records[:n:n], last: b.Records[n-1].Offset}
+	b.Records = b.Records[n:]
+	return head, b
+}
 
 const (
 	batchRecordsMax = 512
@@ -44,25 +70,19 @@ const (
 // gets committed. Consume goes through rebalances by itself, because goka sleeps 5 s whenever it returns. And it returns
 // when the handler fails, because goka would otherwise go on without the partition.
 type Group struct {
-	kafka  Kafka
-	name   goka.Group
-	log    *slog.Logger
-	gate   Gate
-	client *kgo.Client
+	kafka Kafka
+	name  goka.Group
+	log   *slog.Logger
+	align *Alignment // nil: nothing is held back
 
 	life    sync.Mutex // held while a session begins or ends: a shutdown may come in the middle of a recovery
 	mu      sync.Mutex
 	session *session
 }
 
-// Gate may hold back a batch before it is handed on; see Alignment. It returns when the batch may pass or ctx ends.
-type Gate interface {
-	Pass(ctx context.Context, b *Batch)
-}
-
-// NewGroup returns a consumer group. gate may be nil.
-func NewGroup(k Kafka, name goka.Group, gate Gate, log *slog.Logger) *Group {
-	return &Group{kafka: k, name: name, gate: gate, log: log}
+// NewGroup returns a consumer group. align may be nil.
+func NewGroup(k Kafka, name goka.Group, align *Alignment, log *slog.Logger) *Group {
+	return &Group{kafka: k, name: name, align: align, log: log}
 }
 
 var _ sarama.ConsumerGroup = (*Group)(nil)
@@ -86,14 +106,18 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// The marker behind a transaction is an offset that has to be committed, or a partition that ends in one would
+		// never be done.
+		kgo.KeepControlRecords(),
 		kgo.SessionTimeout(sessionTimeout),
 		kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-			if err := g.begin(ctx, parts, h, cancel); err != nil {
+		// NewClient may not have returned yet when the first assignment comes.
+		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, parts map[string][]int32) {
+			if err := g.begin(ctx, client, parts, h, cancel); err != nil {
 				cancel(err)
 			}
 		}),
@@ -115,19 +139,24 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", g.name, err)
 	}
-	g.client = client
-	g.poll(ctx, cancel)
+	var watching sync.WaitGroup
+	if g.align != nil {
+		watching.Go(func() { g.align.watch(ctx) })
+	}
+	g.poll(ctx, client, cancel)
 	endErr := g.end(true)
 	client.CloseAllowingRebalance()
+	cancel(nil)
+	watching.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return errors.Join(cause, endErr)
 	}
 	return endErr
 }
 
-func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
+func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
 	for ctx.Err() == nil {
-		fetches := g.client.PollFetches(ctx)
+		fetches := client.PollFetches(ctx)
 		for _, e := range fetches.Errors() {
 			switch {
 			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed):
@@ -143,7 +172,7 @@ func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
 		if s != nil {
 			fetches.EachPartition(s.deliver)
 		}
-		g.client.AllowRebalance()
+		client.AllowRebalance()
 		if s != nil {
 			s.waitForRoom()
 		}
@@ -152,16 +181,20 @@ func (g *Group) poll(ctx context.Context, cancel context.CancelCauseFunc) {
 
 // begin starts a session: goka recovers its tables in Setup, then each partition is consumed.
 func (g *Group) begin(
-	ctx context.Context, parts map[string][]int32, h sarama.ConsumerGroupHandler, fail context.CancelCauseFunc,
+	ctx context.Context, client *kgo.Client, parts map[string][]int32, h sarama.ConsumerGroupHandler,
+	fail context.CancelCauseFunc,
 ) error {
 	g.life.Lock()
 	defer g.life.Unlock()
 	sctx, cancel := context.WithCancel(ctx)
 	s := &session{
-		g: g, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
+		g: g, client: client, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
 		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
-		committed: make(map[topicPartition]int64),
+		committed: make(map[topicPartition]commitment),
 		room:      make(chan struct{}, 1),
+	}
+	if g.align != nil {
+		g.align.begin(parts[g.align.topic])
 	}
 	for topic, ps := range parts {
 		for _, p := range ps {
@@ -184,7 +217,11 @@ func (g *Group) begin(
 	s.wg.Add(1 + 2*len(s.claims))
 	go s.commitLoop()
 	for _, c := range s.claims {
-		go c.feed()
+		if g.align != nil && c.topic == g.align.topic {
+			go c.feedAligned(g.align)
+		} else {
+			go c.feed()
+		}
 		go c.consume()
 	}
 	return nil
@@ -211,6 +248,9 @@ func (g *Group) end(owned bool) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		s.commit(ctx)
+	}
+	if g.align != nil {
+		g.align.begin(nil)
 	}
 	if err != nil {
 		return fmt.Errorf("release partitions: %w", err)
@@ -241,6 +281,16 @@ func (g *Group) Take(topic string, partition int32, offset int64) (*Batch, error
 		return nil, fmt.Errorf("%s/%d is not claimed", topic, partition)
 	}
 	return c.take(offset)
+}
+
+// Handled notes that a batch that was taken has been handled.
+func (g *Group) Handled(b *Batch) {
+	switch {
+	case b.Ahead:
+		close(b.taken)
+	case g.align != nil && b.Topic == g.align.topic:
+		g.align.routed(b)
+	}
 }
 
 // Marked returns the next offset to be committed of a claimed partition.
@@ -277,6 +327,7 @@ type topicPartition struct {
 // session is the time between two rebalances.
 type session struct {
 	g       *Group
+	client  *kgo.Client
 	ctx     context.Context
 	cancel  context.CancelFunc
 	fail    context.CancelCauseFunc
@@ -288,7 +339,13 @@ type session struct {
 
 	mu        sync.Mutex
 	marks     map[topicPartition]int64
-	committed map[topicPartition]int64
+	committed map[topicPartition]commitment
+}
+
+// commitment is what is committed of a partition.
+type commitment struct {
+	next     int64
+	metadata string
 }
 
 var _ sarama.ConsumerGroupSession = (*session)(nil)
@@ -302,12 +359,12 @@ func (s *session) ResetOffset(string, int32, int64, string) {}
 func (s *session) MarkMessage(*sarama.ConsumerMessage, string) {}
 
 func (s *session) MemberID() string {
-	id, _ := s.g.client.GroupMetadata()
+	id, _ := s.client.GroupMetadata()
 	return id
 }
 
 func (s *session) GenerationID() int32 {
-	_, generation := s.g.client.GroupMetadata()
+	_, generation := s.client.GroupMetadata()
 	return generation
 }
 
@@ -336,25 +393,29 @@ func (s *session) commitLoop() {
 // commit sends what was marked since the last time. A commit that fails is sent again with the next; one that is lost
 // for good costs repeats, which the state drops.
 func (s *session) commit(ctx context.Context) {
+	due := s.uncommitted()
+	if len(due) == 0 {
+		return
+	}
 	offsets := make(map[string]map[int32]kgo.EpochOffset)
-	sent := make(map[topicPartition]int64)
-	s.mu.Lock()
-	for tp, next := range s.marks {
-		if next == s.committed[tp] {
-			continue
-		}
+	for tp, c := range due {
 		if offsets[tp.topic] == nil {
 			offsets[tp.topic] = make(map[int32]kgo.EpochOffset)
 		}
-		offsets[tp.topic][tp.partition] = kgo.EpochOffset{Epoch: -1, Offset: next}
-		sent[tp] = next
+		offsets[tp.topic][tp.partition] = kgo.EpochOffset{Epoch: -1, Offset: c.next}
 	}
-	s.mu.Unlock()
-	if len(sent) == 0 {
-		return
-	}
+	withMetadata := kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			for j := range t.Partitions {
+				metadata := due[topicPartition{t.Topic, t.Partitions[j].Partition}].metadata
+				t.Partitions[j].Metadata = &metadata
+			}
+		}
+		return nil
+	})
 	var failed error
-	s.g.client.CommitOffsetsSync(ctx, offsets, commitDone(&failed))
+	s.client.CommitOffsetsSync(withMetadata, offsets, commitDone(&failed))
 	if failed != nil {
 		if ctx.Err() == nil {
 			s.g.log.Warn("commit failed, will be tried again", "error", failed)
@@ -362,10 +423,41 @@ func (s *session) commit(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
-	for tp, next := range sent {
-		s.committed[tp] = next
-	}
+	maps.Copy(s.committed, due)
 	s.mu.Unlock()
+}
+
+// uncommitted returns what there is to commit. An aligned partition is committed again at the same offset when its
+// record time has changed: the other members wait for that.
+func (s *session) uncommitted() map[topicPartition]commitment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := make(map[topicPartition]commitment)
+	add := func(tp topicPartition, c commitment) {
+		if c != s.committed[tp] {
+			due[tp] = c
+		}
+	}
+	align := s.g.align
+	for tp, next := range s.marks {
+		if align == nil || tp.topic != align.topic {
+			add(tp, commitment{next: next})
+		}
+	}
+	if align == nil {
+		return due
+	}
+	for _, p := range s.parts[align.topic] {
+		tp := topicPartition{align.topic, p}
+		next, ok := s.marks[tp]
+		if !ok {
+			if next, ok = align.base(p); !ok {
+				continue
+			}
+		}
+		add(tp, commitment{next, align.metadata(p, next)})
+	}
+	return due
 }
 
 // commitDone notes the first error of a commit.
@@ -429,7 +521,7 @@ func (s *session) held() (n int) {
 		}
 		c.mu.Unlock()
 		if stuck {
-			s.g.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+			s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 		}
 	}
 	return n
@@ -488,19 +580,26 @@ func (c *claim) feed() {
 				continue
 			}
 		}
-		if c.s.g.gate != nil {
-			c.s.g.gate.Pass(c.s.ctx, b)
-		}
-		c.mu.Lock()
-		c.handed = append(c.handed, b)
-		c.mu.Unlock()
-		select {
-		case <-c.s.ctx.Done():
+		if !c.hand(b) {
 			return
-		case c.messages <- &sarama.ConsumerMessage{
-			Topic: c.topic, Partition: c.partition, Offset: b.Last(), Timestamp: b.Records[len(b.Records)-1].Timestamp,
-		}:
 		}
+	}
+}
+
+// hand gives a batch to goka; false when the session has ended.
+func (c *claim) hand(b *Batch) bool {
+	m := &sarama.ConsumerMessage{Topic: c.topic, Partition: c.partition, Offset: b.Last()}
+	if n := len(b.Records); n > 0 {
+		m.Timestamp = b.Records[n-1].Timestamp
+	}
+	c.mu.Lock()
+	c.handed = append(c.handed, b)
+	c.mu.Unlock()
+	select {
+	case <-c.s.ctx.Done():
+		return false
+	case c.messages <- m:
+		return true
 	}
 }
 
@@ -512,7 +611,7 @@ func (c *claim) next() *Batch {
 		c.mu.Unlock()
 		return nil
 	}
-	b := &Batch{Topic: c.topic, Partition: c.partition, Records: c.queue[:n:n]}
+	b := newBatch(c.topic, c.partition, c.queue[:n:n])
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {
 		c.queue = nil
@@ -528,7 +627,7 @@ func (c *claim) next() *Batch {
 	default:
 	}
 	if resume {
-		c.s.g.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+		c.s.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 	}
 	return b
 }
@@ -541,8 +640,12 @@ func (c *claim) take(offset int64) (*Batch, error) {
 	}
 	b := c.handed[0]
 	c.handed = c.handed[1:]
-	if first := b.Records[0].Offset; first < c.seen {
-		return nil, fmt.Errorf("%s/%d: offset %d was delivered after %d", c.topic, c.partition, first, c.seen-1)
+	if b.Ahead {
+		return b, nil
+	}
+	if len(b.Records) > 0 && b.Records[0].Offset < c.seen {
+		return nil, fmt.Errorf("%s/%d: offset %d was delivered after %d",
+			c.topic, c.partition, b.Records[0].Offset, c.seen-1)
 	}
 	c.seen = offset + 1
 	return b, nil

@@ -127,10 +127,29 @@ func (k Kafka) TopicManager(replicas int) goka.TopicManagerBuilder {
 	tm := goka.NewTopicManagerConfig()
 	tm.NoCreate = true
 	tm.MismatchBehavior = goka.TMConfigMismatchBehaviorFail
-	tm.Table.Replication, tm.Stream.Replication = replicas, replicas
+	tm.Table.Replication = replicas
 	return func(brokers []string) (goka.TopicManager, error) {
-		return goka.NewTopicManager(brokers, k.Sarama(), tm)
+		m, err := goka.NewTopicManager(brokers, k.Sarama(), tm)
+		if err != nil {
+			return nil, err
+		}
+		return topicManager{m}, nil
 	}
+}
+
+// topicManager accepts a loop topic of any retention and replication: goka would refuse one that keeps its records
+// longer than an hour.
+type topicManager struct{ goka.TopicManager }
+
+func (m topicManager) EnsureStreamExists(topic string, partitions int) error {
+	have, err := m.Partitions(topic)
+	if err != nil {
+		return fmt.Errorf("partitions of %s: %w", topic, err)
+	}
+	if len(have) != partitions {
+		return fmt.Errorf("topic %s has %d partitions, the input has %d", topic, len(have), partitions)
+	}
+	return nil
 }
 
 // Consumer returns the builder of goka's plain consumers, with a configuration for each.

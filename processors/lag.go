@@ -150,12 +150,9 @@ func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
 		return nil, err
 	}
 	for _, in := range m.inputs {
-		resp, err := adm.FetchOffsets(ctx, string(in.Group))
-		if errors.Is(err, kerr.GroupIDNotFound) {
-			err = nil // nobody has joined it yet: nothing is committed
-		}
+		resp, err := committedOffsets(ctx, adm, string(in.Group))
 		if err != nil {
-			return nil, fmt.Errorf("offsets of %s: %w", in.Group, err)
+			return nil, err
 		}
 		o.Committed[in] = make(map[int32]int64)
 		for p := range o.Ends[in.Topic] {
@@ -165,6 +162,15 @@ func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
 		}
 	}
 	return o, nil
+}
+
+// committedOffsets returns what a group has committed; nothing where nobody has joined it yet.
+func committedOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm.OffsetResponses, error) {
+	resp, err := adm.FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, fmt.Errorf("offsets of %s: %w", group, err)
+	}
+	return resp, nil
 }
 
 func listed(offsets kadm.ListedOffsets, err error) (map[string]map[int32]int64, error) {

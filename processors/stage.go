@@ -12,6 +12,7 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/store"
 )
@@ -19,8 +20,9 @@ import (
 // Handler decides what the records of a stage mean. It is called with the batches of one partition one after the other,
 // and with those of different partitions at once.
 type Handler interface {
-	// Handle handles the whole batch of an input (by its place in Stage.Inputs) between l.Begin and l.End. It returns
-	// an error only when the processor has to be built anew, or ctx's when it ended while waiting.
+	// Handle handles the whole batch of an input (by its place in Stage.Inputs) between l.Begin and l.End, and ends with
+	// l.Handled, unless the batch is ahead. It returns an error only when the processor has to be built anew, or ctx's
+	// when it ended while waiting.
 	Handle(ctx context.Context, l *store.Lane, input int, b *Batch) error
 	// New and Decode make the states of the stage's table.
 	New() store.State
@@ -33,8 +35,12 @@ type Stage struct {
 	Inputs  []goka.Stream
 	Loop    bool // the last input is the group's loop
 	Outputs []goka.Stream
+	Large   []string // topics that carry raw messages onwards, which may be large
 	Handler Handler
-	Gate    Gate // may be nil
+
+	// Ahead, where it is set, says that the first input is only routed to the loop, and which of its records overtake a
+	// backlog there. The partitions of that input are then kept in step by record time, see Alignment.
+	Ahead func(*kgo.Record) bool
 
 	Kafka    Kafka
 	StateDir string // folder of all groups
@@ -97,12 +103,16 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	transport, err := store.NewKafkaTransport(s.Kafka.Options()...)
+	transport, err := store.NewKafkaTransport(s.Large, s.Kafka.Options()...)
 	if err != nil {
 		return fmt.Errorf("producer: %w", err)
 	}
 	table := string(goka.GroupTable(s.Group))
-	group := NewGroup(s.Kafka, s.Group, s.Gate, log)
+	var align *Alignment
+	if s.Ahead != nil {
+		align = NewAlignment(s.Kafka, s.Group, s.Inputs[0], s.Ahead, log)
+	}
+	group := NewGroup(s.Kafka, s.Group, align, log)
 	opts := store.DefaultOptions()
 	opts.Group, opts.Table, opts.Dir = string(s.Group), table, dir
 	opts.Inputs = len(s.Inputs)
@@ -134,11 +144,18 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { // an engine that stops while no callback runs must end the processor too
+	go func() {
+		select {
+		case <-engine.Ended(): // while no callback runs, the processor must end too
+			cancel()
+			return
+		case <-runCtx.Done():
+		}
+		// A callback that is blocked in Emit, since the brokers are away, would keep goka from stopping.
 		select {
 		case <-engine.Ended():
-			cancel()
-		case <-runCtx.Done():
+		case <-time.After(opts.DrainTimeout):
+			engine.Fail(store.ErrClosed)
 		}
 	}()
 	err = proc.Run(runCtx)
@@ -173,6 +190,9 @@ func (s *Stage) callback(e *store.Engine, group *Group, input int) goka.ProcessC
 			if l, err = e.Lane(ctx.Partition()); err == nil {
 				err = s.Handler.Handle(ctx.Context(), l, input, b)
 			}
+		}
+		if err == nil {
+			group.Handled(b)
 		}
 		if err != nil && ctx.Context().Err() == nil {
 			ctx.Fail(err)

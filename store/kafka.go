@@ -13,8 +13,7 @@ const (
 	bufferedRecordsMax = 16_384
 	bufferedBytesMax   = 16 << 20
 	// Batches stay below the max.message.bytes that topics have by default, so that Gantry runs on topics that somebody
-	// else has made. Only a record that needs more gets it, on topics that allow it: a reject of a message that is as
-	// large as traffic-raw takes, and its headers.
+	// else has made. Topics that carry raw messages onwards, with headers besides, take larger ones.
 	batchBytesMax      = 1_000_000
 	largeBatchBytesMax = 2 << 20
 	batchOverhead      = 1 << 10
@@ -24,21 +23,25 @@ const (
 func outer(kr *kgo.Record) *record { return (*record)(unsafe.Pointer(kr)) }
 
 // kafka is the transport of production.
-type kafka struct{ client, large *kgo.Client }
+type kafka struct {
+	client, large *kgo.Client
+	topics        []string // go through large
+}
 
-// NewKafkaTransport returns a transport on producer clients of its own. opts carry the brokers and their security;
-// everything on which the order depends is set here.
-func NewKafkaTransport(opts ...kgo.Opt) (Transport, error) {
-	client, err := newProducer(batchBytesMax, opts)
-	if err != nil {
+// NewKafkaTransport returns a transport on producer clients of its own. Records of the large topics may be as large as
+// a raw message and its headers; a topic goes through one client as a whole, because between two there is no order.
+// opts carry the brokers and their security; everything on which the order depends is set here.
+func NewKafkaTransport(large []string, opts ...kgo.Opt) (Transport, error) {
+	k := kafka{topics: large}
+	var err error
+	if k.client, err = newProducer(batchBytesMax, opts); err != nil {
 		return nil, err
 	}
-	large, err := newProducer(largeBatchBytesMax, opts)
-	if err != nil {
-		client.Close()
+	if k.large, err = newProducer(largeBatchBytesMax, opts); err != nil {
+		k.client.Close()
 		return nil, err
 	}
-	return kafka{client, large}, nil
+	return k, nil
 }
 
 func newProducer(batchBytes int32, opts []kgo.Opt) (*kgo.Client, error) {
@@ -54,13 +57,12 @@ func newProducer(batchBytes int32, opts []kgo.Opt) (*kgo.Client, error) {
 	)...)
 }
 
-// Send sends a record. One that fits into no ordinary batch goes its own way, and may overtake others or be overtaken:
-// only rejects and the loop carry such records, and among those there is no order to keep across partitions of
-// traffic-raw. Table values are far smaller.
 func (k kafka) Send(r *kgo.Record, acked func(*kgo.Record, error)) {
 	client := k.client
-	if recordBytes(r) > batchBytesMax-batchOverhead {
-		client = k.large
+	for _, topic := range k.topics {
+		if r.Topic == topic {
+			client = k.large
+		}
 	}
 	client.Produce(context.Background(), r, acked)
 }

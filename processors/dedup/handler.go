@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -58,10 +59,11 @@ func (h *Handler) Stage() *processors.Stage {
 	s := &processors.Stage{
 		Group: processors.DedupGroup, Inputs: []goka.Stream{h.o.Topics.Raw},
 		Outputs: []goka.Stream{h.o.Topics.Events, h.o.Topics.Rejects}, Handler: h,
+		Large:  []string{string(h.o.Topics.Rejects), string(processors.DedupLoop)},
 		Logger: h.o.Logger, Metrics: h.o.Metrics,
 	}
 	if !h.o.Topics.Keyed {
-		s.Inputs, s.Loop = append(s.Inputs, processors.DedupLoop), true
+		s.Inputs, s.Loop, s.Ahead = append(s.Inputs, processors.DedupLoop), true, isMetadata
 	}
 	return s
 }
@@ -75,6 +77,9 @@ func (h *Handler) Decode(b []byte) (store.State, error) { return DecodeState(b) 
 // Handle decodes the batch as far as its writers' schemas are known, handles that, and waits for the registry only
 // then: what needs no answer does not wait for one. While it waits it holds no lock.
 func (h *Handler) Handle(ctx context.Context, l *store.Lane, input int, b *processors.Batch) error {
+	if b.Ahead {
+		return h.routeAhead(l, b.Records)
+	}
 	scratch := h.scratch.Get().(*[]message)
 	defer h.scratch.Put(scratch)
 	for rest := b.Records; len(rest) > 0; {
@@ -92,7 +97,37 @@ func (h *Handler) Handle(ctx context.Context, l *store.Lane, input int, b *proce
 			}
 		}
 	}
+	if err := l.Begin(); err != nil {
+		return err
+	}
+	defer l.End()
+	l.Handled(input, b.Last()) // which may be the marker of a transaction, behind the last record
 	return nil
+}
+
+// routeAhead sends metadata to the loop ahead of a backlog, where the sensors' readings may be that lie in other
+// partitions. It comes again in its place; there its second copy is dropped by what the state remembers of its sources,
+// and what is not proper metadata is rejected, once.
+func (h *Handler) routeAhead(l *store.Lane, records []*kgo.Record) error {
+	if err := l.Begin(); err != nil {
+		return err
+	}
+	defer l.End()
+	for _, r := range records {
+		var m message
+		m.fromRaw(r)
+		if _, err := m.sensor(); err == nil {
+			h.route(l, &m)
+		}
+	}
+	return nil
+}
+
+// isMetadata tells whether a record of traffic-raw says that it is a sensor's metadata.
+func isMetadata(r *kgo.Record) bool {
+	return slices.ContainsFunc(r.Headers, func(hd kgo.RecordHeader) bool {
+		return hd.Key == codecs.HeaderKind && string(hd.Value) == string(codecs.KindSensor)
+	})
 }
 
 // decode reads records up to the first whose schema has to be asked for.
@@ -284,8 +319,7 @@ func (h *Handler) reject(l *store.Lane, m *message, reason validate.Reason, deta
 		partition = processors.PartitionOf(string(m.key), h.o.Topics.Partitions)
 	}
 	o := l.Output(string(h.o.Topics.Rejects), partition)
-	o.SetKey(m.key)
-	o.Value = m.value
+	o.Key, o.Value = m.key, m.value // the very bytes: an empty key is not a null one
 	b := m.source.AppendTo(o.Buffer())
 	s := len(b)
 	b = strconv.AppendInt(b, m.receivedAt, 10)
