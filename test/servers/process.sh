@@ -80,11 +80,11 @@ free_port() {
 	done
 }
 
-# http_get PORT PATH prints the whole answer; nothing where there is none within 5 s.
-http_get() {
+# http METHOD PORT PATH prints the whole answer; nothing where there is none within 5 s.
+http() {
 	(
-		exec 3<> "/dev/tcp/127.0.0.1/$1"
-		printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3
+		exec 3<> "/dev/tcp/127.0.0.1/$2"
+		printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n' "$1" "$3" >&3
 		timeout 5 cat <&3
 	) 2> /dev/null || true
 }

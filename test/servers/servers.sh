@@ -56,6 +56,7 @@ start_all() {
 	done
 	for name in "${waiting[@]}"; do
 		wait_ready "$name"
+		[ "$name" != datanode ] || make_archive_folder
 	done
 }
 

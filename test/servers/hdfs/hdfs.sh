@@ -43,13 +43,22 @@ ready_datanode() {
 	[[ $state == *'"FSState" : "Operational"'* && $state == *'"NumLiveDataNodes" : 1'* ]]
 }
 
-namenode_state() { http_get "$HDFS_HTTP_PORT" '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState'; }
+namenode_state() { http GET "$HDFS_HTTP_PORT" '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState'; }
+
+# make_archive_folder does what an administrator does before gantry starts: permissions are checked here, as they are on a
+# cluster, and the user gantry may create nothing under /.
+make_archive_folder() {
+	local op answer
+	for op in MKDIRS "SETOWNER&owner=gantry"; do
+		answer=$(http PUT "$HDFS_HTTP_PORT" "/webhdfs/v1/traffic-data?user.name=$(id -un)&op=$op")
+		[[ $answer == "HTTP/1."?" 200 "* ]] || { echo "HDFS folder /traffic-data: $op: $answer" >&2; return 1; }
+	done
+}
 
 core_site() {
 	configuration "fs.defaultFS=hdfs://127.0.0.1:$HDFS_PORT" "hadoop.tmp.dir=$dir/tmp"
 }
 
-# Permissions are checked, as they are on a cluster: gantry has to create its folder under / as itself.
 hdfs_site() {
 	configuration \
 		"dfs.replication=1" \
@@ -61,8 +70,7 @@ hdfs_site() {
 		"dfs.datanode.hostname=127.0.0.1" \
 		"dfs.datanode.address=127.0.0.1:$HDFS_DATA_PORT" \
 		"dfs.datanode.ipc.address=127.0.0.1:$HDFS_DATA_IPC_PORT" \
-		"dfs.datanode.http.address=127.0.0.1:$HDFS_DATA_HTTP_PORT" \
-		"dfs.permissions.enabled=false"
+		"dfs.datanode.http.address=127.0.0.1:$HDFS_DATA_HTTP_PORT"
 }
 
 # configuration NAME=VALUE... writes a Hadoop configuration file.

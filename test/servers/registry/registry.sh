@@ -10,5 +10,5 @@ start_registry() {
 }
 
 ready_registry() {
-	[[ $(http_get "$REGISTRY_PORT" /apis/ccompat/v7/subjects) == "HTTP/1."?" 200 "* ]]
+	[[ $(http GET "$REGISTRY_PORT" /apis/ccompat/v7/subjects) == "HTTP/1."?" 200 "* ]]
 }
