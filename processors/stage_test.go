@@ -64,7 +64,7 @@ func (h counting) Handle(ctx context.Context, l *store.Lane, input int, b *Batch
 			st := c.State.(*countState)
 			st.n++
 			o := l.Output("out", b.Partition)
-			o.SetKey(r.Key)
+			o.Key = r.Key
 			o.Value = fmt.Appendf(nil, "%d %s", st.n, r.Value)
 			l.Emit(o)
 			l.Applied(c, r.Offset)

@@ -197,7 +197,7 @@ func TestNothingAfterFailure(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	for name, fill := range map[string]func(o *Output, b []byte){
 		"value":  func(o *Output, b []byte) { o.Value = b },
-		"key":    func(o *Output, b []byte) { o.SetKey(b) },
+		"key":    func(o *Output, b []byte) { o.Key = b },
 		"header": func(o *Output, b []byte) { o.AddHeader("h", b) },
 	} {
 		t.Run(name, func(t *testing.T) {

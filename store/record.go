@@ -18,17 +18,7 @@ type record struct {
 	headers    [4]kgo.RecordHeader
 }
 
-// SetKey copies the key. nil is a null key, which differs from an empty one.
-func (r *record) SetKey(key []byte) {
-	if key == nil {
-		r.Key = nil
-		return
-	}
-	r.key = append(r.key[:0], key...)
-	r.Key = r.key
-}
-
-// SetKeyString copies the key.
+// SetKeyString copies the key. A key that lives as long as the record, or a null one, may be set as Key instead.
 func (r *record) SetKeyString(key string) {
 	r.key = append(r.key[:0], key...)
 	r.Key = r.key

@@ -2,20 +2,15 @@ package views
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/lovoo/goka"
-	"github.com/lovoo/goka/storage"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"gantry/codecs"
 	"gantry/processors"
 	"gantry/store/archive"
 	"gantry/views/api"
@@ -32,18 +27,22 @@ type Archiver struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 
-	client *kgo.Client
-	adm    *kadm.Client
-
-	mu    sync.Mutex
-	feeds map[int32]*feed
+	mu     sync.Mutex
+	feeds  map[int32]*feed
+	joined bool // the group has said once what this process owns
 }
+
+// giveUpMax is how long giving up a partition waits for its feed, which flushes once more. It is less than the group's
+// session lasts. A feed that hangs in the file system for longer is left behind: it can do no harm, since whoever takes
+// the partition over contends with it for each commit, and what it has not archived is read again.
+const giveUpMax = 5 * time.Second
 
 // Run archives until ctx ends, and flushes then.
 func (a *Archiver) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.feeds = make(map[int32]*feed)
 	a.mu.Unlock()
+	// The callbacks run while NewClient has not returned yet; they have the client from the group.
 	opts := append(a.Kafka.Options(),
 		kgo.ConsumerGroup(string(processors.ArchiveGroup)),
 		kgo.ConsumeTopics(a.Topic),
@@ -51,10 +50,9 @@ func (a *Archiver) Run(ctx context.Context) error {
 		kgo.DisableAutoCommit(),
 		kgo.SessionTimeout(6*time.Second),
 		kgo.HeartbeatInterval(500*time.Millisecond),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-			for _, p := range parts[a.Topic] {
-				a.begin(ctx, p)
-			}
+		kgo.OnPartitionsAssigned(func(_ context.Context, c *kgo.Client, parts map[string][]int32) {
+			c.PauseFetchTopics(a.Topic) // before the first fetch: the data comes through views
+			a.begin(ctx, c, parts[a.Topic])
 		}),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 			a.end(parts[a.Topic])
@@ -70,24 +68,27 @@ func (a *Archiver) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", processors.ArchiveGroup, err)
 	}
-	client.PauseFetchTopics(a.Topic)
-	a.client, a.adm = client, kadm.NewClient(client)
 	<-ctx.Done()
 	a.end(a.owned())
-	client.Close()
+	client.Close() // gives up what was assigned meanwhile
+	a.end(a.owned())
 	return nil
 }
 
-func (a *Archiver) begin(ctx context.Context, p int32) {
-	ctx, cancel := context.WithCancel(ctx)
-	f := &feed{
-		a: a, partition: p, cancel: cancel, done: make(chan struct{}), flushed: make(chan struct{}, 1),
-		log: a.Logger.With("component", "archiver", "partition", p),
-	}
+func (a *Archiver) begin(ctx context.Context, client *kgo.Client, parts []int32) {
 	a.mu.Lock()
-	a.feeds[p] = f
-	a.mu.Unlock()
-	go f.run(ctx)
+	defer a.mu.Unlock()
+	a.joined = true
+	for _, p := range parts {
+		ctx, cancel := context.WithCancel(ctx)
+		f := &feed{
+			a: a, partition: p, client: client, cancel: cancel,
+			done: make(chan struct{}), flushed: make(chan struct{}, 1),
+			log: a.Logger.With("component", "archiver", "partition", p),
+		}
+		a.feeds[p] = f
+		go f.run(ctx)
+	}
 }
 
 func (a *Archiver) end(parts []int32) {
@@ -103,8 +104,17 @@ func (a *Archiver) end(parts []int32) {
 	for _, f := range ending {
 		f.cancel()
 	}
-	for _, f := range ending {
-		<-f.done
+	timeout := time.NewTimer(giveUpMax)
+	defer timeout.Stop()
+	for i, f := range ending {
+		select {
+		case <-f.done:
+		case <-timeout.C:
+			for _, f := range ending[i:] {
+				f.log.Warn("the archive's file system does not answer; the partition is given up without a last flush")
+			}
+			return
+		}
 	}
 }
 
@@ -118,11 +128,12 @@ func (a *Archiver) owned() []int32 {
 	return parts
 }
 
-// Role tells whether the archiver follows the log. It is ready once every partition that it owns is open.
+// Role tells whether the archiver follows the log. It is ready once the group has said what this process owns and every
+// partition of it is open.
 func (a *Archiver) Role() api.Role {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := api.Role{Name: "archive", Ready: a.feeds != nil}
+	r := api.Role{Name: "archive", Ready: a.joined}
 	for p, f := range a.feeds {
 		f.mu.Lock()
 		part := api.Partition{Partition: p, Ready: f.open, Offset: f.next(), Detail: f.trouble}
@@ -130,239 +141,6 @@ func (a *Archiver) Role() api.Role {
 		r.Ready = r.Ready && part.Ready
 		r.Partitions = append(r.Partitions, part)
 	}
+	slices.SortFunc(r.Partitions, func(a, b api.Partition) int { return int(a.Partition - b.Partition) })
 	return r
-}
-
-// feed archives one partition.
-type feed struct {
-	a         *Archiver
-	partition int32
-	log       *slog.Logger
-	cancel    context.CancelFunc
-	done      chan struct{}
-	flushed   chan struct{} // a flush has made room
-
-	mu      sync.Mutex
-	pos     *position
-	open    bool
-	trouble string // what the last try failed with
-}
-
-const (
-	flushBackoffMin = time.Second
-	flushBackoffMax = 30 * time.Second
-	finalFlush      = 3 * time.Second
-)
-
-func (f *feed) next() int64 {
-	if f.pos == nil {
-		return 0
-	}
-	return f.pos.next()
-}
-
-// run opens the partition's archive and follows the log, again after anything that ends it.
-func (f *feed) run(ctx context.Context) {
-	defer close(f.done)
-	backoff := flushBackoffMin
-	for ctx.Err() == nil {
-		err := f.follow(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if errors.Is(err, archive.ErrReopen) {
-			backoff = flushBackoffMin
-			f.log.Info("another instance has archived this partition; reading on where it stopped")
-		} else {
-			f.failed()
-			f.log.Warn("archiving stopped, trying again", "error", err, "in", backoff)
-		}
-		f.note(false, err)
-		pause(ctx, backoff)
-		backoff = min(2*backoff, flushBackoffMax)
-	}
-}
-
-func (f *feed) note(open bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.open, f.trouble = open, ""
-	if err != nil {
-		f.trouble = err.Error()
-	}
-}
-
-func (f *feed) failed() {
-	processors.Errors(f.a.Metrics).WithLabelValues(processors.ErrorArchive).Inc()
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
-// follow runs a view that goes on behind what is archived.
-func (f *feed) follow(ctx context.Context) error {
-	part, err := archive.OpenPartition(ctx, f.a.FS, f.partition, f.a.Options)
-	if err != nil {
-		return err
-	}
-	defer part.Close()
-	pos := new(position)
-	if next := part.NextOffset(); next > 0 {
-		_ = pos.SetOffset(next - 1)
-	}
-	f.mu.Lock()
-	f.pos = pos
-	f.mu.Unlock()
-	f.note(true, nil)
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	flusher := make(chan struct{})
-	go func() {
-		defer close(flusher)
-		f.flushLoop(ctx, cancel, part)
-	}()
-	err = processors.RunView(ctx, processors.ViewOptions{
-		Kafka: f.a.Kafka, Topic: goka.Table(f.a.Topic), Only: &f.partition, Logger: f.log,
-		Storage: func(string, int32) (storage.Storage, error) { return pos, nil },
-		Callback: func(u goka.UpdateContext, _ storage.Storage, _ string, v []byte) error {
-			return f.add(ctx, cancel, part, u, v)
-		},
-	})
-	cause := context.Cause(ctx)
-	cancel(nil)
-	<-flusher
-	final, stop := context.WithTimeout(context.WithoutCancel(ctx), finalFlush)
-	defer stop()
-	if _, err := part.Flush(final); err != nil && !errors.Is(err, archive.ErrReopen) {
-		f.log.Warn("the last batch is not archived yet; it will be read again", "error", err)
-	}
-	f.commit(final, part)
-	if cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
-}
-
-// add puts a record into the batch. While the batch is full and cannot be flushed, it waits: traffic-events is the
-// buffer, and memory stays bounded.
-func (f *feed) add(
-	ctx context.Context, stop context.CancelCauseFunc, part *archive.Partition, u goka.UpdateContext, value []byte,
-) error {
-	if at := part.Position(); u.Offset() > at && at >= 0 {
-		f.hole(ctx, part, at, u.Offset())
-	}
-	rec, err := f.record(u, value)
-	if err != nil {
-		f.log.Warn("a record of traffic-events cannot be read and is not archived", "offset", u.Offset(), "error", err)
-	}
-	for {
-		_, err := part.Add(rec)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, archive.ErrFull) {
-			stop(err) // goka would take the view up again by itself
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-f.flushed:
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// record reads what the archive needs. A record that cannot be read becomes one that is passed over.
-func (f *feed) record(u goka.UpdateContext, value []byte) (archive.Record, error) {
-	rec := archive.Record{Offset: u.Offset(), Event: &codecs.Event{Kind: codecs.KindSilence}}
-	headers := u.Headers()
-	kind := codecs.Kind(headers[codecs.HeaderKind])
-	if kind == codecs.KindSilence {
-		return rec, nil
-	}
-	var ev codecs.Event
-	if err := codecs.DecodeEvent(value, &ev); err != nil {
-		return rec, err
-	}
-	if ev.Kind != kind {
-		return rec, fmt.Errorf("the header says %q, the record is a %s", kind, ev.Kind)
-	}
-	var err error
-	switch kind {
-	case codecs.KindReading:
-		rec.Source, err = codecs.ParseSource(string(headers[codecs.HeaderSource]))
-	case codecs.KindWindow:
-		rec.Ordinal, err = strconv.ParseInt(string(headers[codecs.HeaderOrdinal]), 10, 64)
-	}
-	if err != nil {
-		return rec, err
-	}
-	rec.Event = &ev
-	return rec, nil
-}
-
-// hole tells the archive what retention deleted before it was archived. Offsets may be missing for other reasons.
-func (f *feed) hole(ctx context.Context, part *archive.Partition, from, to int64) {
-	starts, err := f.a.adm.ListStartOffsets(ctx, f.a.Topic)
-	if err != nil {
-		return
-	}
-	if s, ok := starts.Lookup(f.a.Topic, f.partition); ok && s.Offset > from {
-		f.log.Error("retention deleted records before they were archived", "from", from, "to", min(s.Offset, to))
-		part.NoteHole(from, min(s.Offset, to))
-	}
-}
-
-// flushLoop flushes when a batch is due, and tries again after an error.
-func (f *feed) flushLoop(ctx context.Context, cancel context.CancelCauseFunc, part *archive.Partition) {
-	backoff := flushBackoffMin
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if !part.Due(f.a.Options.Now()) {
-			continue
-		}
-		_, err := part.Flush(ctx)
-		switch {
-		case err == nil:
-			backoff = flushBackoffMin
-			f.note(true, nil)
-			f.commit(ctx, part)
-			select {
-			case f.flushed <- struct{}{}:
-			default:
-			}
-		case errors.Is(err, archive.ErrReopen):
-			cancel(err)
-			return
-		case ctx.Err() == nil:
-			f.failed()
-			f.log.Warn("a batch is not archived, trying again", "error", err, "in", backoff)
-			f.note(true, err)
-			pause(ctx, backoff)
-			backoff = min(2*backoff, flushBackoffMax)
-		}
-	}
-}
-
-// commit shows the group how far the archive is.
-func (f *feed) commit(ctx context.Context, part *archive.Partition) {
-	next := part.NextOffset()
-	if next < 0 {
-		return
-	}
-	f.a.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{
-		f.a.Topic: {f.partition: {Epoch: -1, Offset: next}},
-	}, nil)
 }

@@ -13,11 +13,24 @@ import (
 	"gantry/views/api"
 )
 
+// Publisher takes changes. Its methods do not block, and are called in the order of the changes of each sensor.
+type Publisher interface {
+	Window(w *codecs.WindowAggregate, watermark codecs.Null[int64]) // as it stands now
+	Sensor(s api.Sensor)                                            // its metadata or its silence has changed
+	Removed(sensorID string)
+}
+
+var _ Publisher = (*api.Hub)(nil)
+
 // Directory is the set of sensors, as the two tables have it.
 type Directory struct {
+	// MetadataRequired hides sensors without metadata, as validate.knownSensorsOnly rejects their readings: those whose
+	// metadata was removed, of which a new process knows no more than that they once sent. Set it before the first use.
+	MetadataRequired bool
+
 	rules      window.Options
 	partitions int
-	hub        *api.Hub
+	hub        Publisher
 	now        func() time.Time
 
 	mu      sync.RWMutex
@@ -36,20 +49,20 @@ type entry struct {
 	silence int64         // as_of of the last silence event that this process has sent, epoch ms
 }
 
-// known tells whether the sensor is to be shown: it has metadata, or readings while sensors need none.
-func (e *entry) known() bool {
-	return e.hasMeta || e.state != nil && e.state.Sequence() > 0 && !e.removed()
-}
-
 // removed: the sensor once had metadata that was taken away.
 func (e *entry) removed() bool { return !e.hasMeta && e.meta.SensorID != "" }
 
 // NewDirectory returns an empty directory that publishes changes to hub.
-func NewDirectory(rules window.Options, partitions int, hub *api.Hub, now func() time.Time) *Directory {
+func NewDirectory(rules window.Options, partitions int, hub Publisher, now func() time.Time) *Directory {
 	return &Directory{rules: rules, partitions: partitions, hub: hub, now: now, sensors: make(map[string]*entry)}
 }
 
 var _ api.Directory = (*Directory)(nil)
+
+// known tells whether the sensor is to be shown: it has metadata, or readings while sensors need none.
+func (d *Directory) known(e *entry) bool {
+	return e.hasMeta || !d.MetadataRequired && e.state != nil && e.state.Sequence() > 0 && !e.removed()
+}
 
 // entry returns the sensor's entry, made where there is none. The caller holds mu.
 func (d *Directory) entry(id string) *entry {
@@ -74,25 +87,16 @@ func (d *Directory) updateDedup(id string, enc []byte) error {
 		meta, ok = st.Sensor(id)
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	e := d.entry(id)
-	if e.hasMeta == ok && e.meta == meta {
-		d.mu.Unlock()
-		return nil
+	if e.hasMeta == ok && (!ok || e.meta == meta) {
+		return nil // something else of the sensor has changed
 	}
 	if ok {
 		e.meta = meta
 	}
 	e.hasMeta = ok
-	s, live := d.snapshot(id, e), d.live
-	known := e.known()
-	d.mu.Unlock()
-	switch {
-	case !live:
-	case known:
-		d.hub.Sensor(s)
-	default:
-		d.hub.Removed(id)
-	}
+	d.publishSensor(id, e)
 	return nil
 }
 
@@ -111,25 +115,34 @@ func (d *Directory) updateWindow(id string, enc []byte) error {
 	if st != nil && (old == nil || st.Sequence() > old.Sequence()) {
 		e.seen = d.now()
 	}
+	wasKnown, wasSilent := d.known(e), e.silent()
 	e.state = st
-	live, known := d.live, e.known()
-	silent := e.silent()
-	s := api.Sensor{}
-	if live && old != nil && (&entry{state: old}).silent() != silent {
-		s = d.snapshot(id, e)
+	known := d.known(e)
+	if known != wasKnown || known && e.silent() != wasSilent {
+		d.publishSensor(id, e)
 	}
+	live := d.live
 	d.mu.Unlock()
-	if !live || !known || st == nil {
-		return nil
-	}
-	d.publish(id, old, st)
-	if s.ID != "" {
-		d.hub.Sensor(s)
+	// The values of a sensor come one after another, so that its windows are published in order without the lock.
+	if live && known && st != nil {
+		d.publishWindows(id, old, st)
 	}
 	return nil
 }
 
-func (d *Directory) publish(id string, old, st *window.State) {
+// publishSensor publishes a sensor that has changed in more than its windows. The caller holds mu: the two tables
+// change a sensor at once, and the newer answer must come last.
+func (d *Directory) publishSensor(id string, e *entry) {
+	switch {
+	case !d.live:
+	case d.known(e):
+		d.hub.Sensor(d.snapshot(id, e))
+	default:
+		d.hub.Removed(id)
+	}
+}
+
+func (d *Directory) publishWindows(id string, old, st *window.State) {
 	var before []codecs.WindowAggregate
 	if old != nil {
 		before = old.Windows(id, &d.rules)
@@ -188,7 +201,7 @@ func (d *Directory) Get(id string) (api.Sensor, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	e := d.sensors[id]
-	if e == nil || !e.known() {
+	if e == nil || !d.known(e) {
 		return api.Sensor{}, false
 	}
 	return d.snapshot(id, e), true
@@ -208,7 +221,7 @@ func (d *Directory) Page(after string, limit int, box *api.BBox) (page []api.Sen
 	}
 	for _, id := range d.ids[from:] {
 		e := d.sensors[id]
-		if !e.known() || box != nil && !e.in(box) {
+		if !d.known(e) || box != nil && !e.in(box) {
 			continue
 		}
 		if len(page) == limit {
@@ -244,7 +257,7 @@ func (d *Directory) Counts() (sensors, silent, open int, oldestWatermark codecs.
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, e := range d.sensors {
-		if !e.known() {
+		if !d.known(e) {
 			continue
 		}
 		sensors++

@@ -26,7 +26,7 @@ func (d *Directory) silences(asOf time.Time, owns func(partition int32) bool) []
 	now := asOf.UnixMilli()
 	for id, e := range d.sensors {
 		watermark := watermarkOf(e.state)
-		if !watermark.Valid || !owns(d.partition(id)) || !e.due(asOf, &d.rules) {
+		if !watermark.Valid || !e.due(asOf, &d.rules) || !owns(d.partition(id)) {
 			continue
 		}
 		e.silence = now
@@ -37,7 +37,7 @@ func (d *Directory) silences(asOf time.Time, owns func(partition int32) bool) []
 	return out
 }
 
-// due tells whether a silence is to be sent as of a time.
+// due tells whether a silence of a sensor that has a watermark is to be sent as of a time.
 func (e *entry) due(asOf time.Time, o *window.Options) bool {
 	if asOf.Sub(e.seen) < o.IdleTimeout {
 		return false
@@ -51,13 +51,21 @@ func (e *entry) due(asOf time.Time, o *window.Options) bool {
 		return true
 	}
 	closes, open := e.state.NextClose(o)
-	return open && closes <= asOf.UnixMilli() && known < closes
+	return open && closes <= asOf.UnixMilli()
 }
+
+// Monitor tells how far the pipeline is: the newest snapshot, nil before the first, and a channel that is closed when
+// there is a newer one. A snapshot is begun when the one before it has been published.
+type Monitor interface {
+	Latest() (*processors.Offsets, <-chan struct{})
+}
+
+var _ Monitor = (*processors.Monitor)(nil)
 
 // Silences sends silence events for the sensors of the partitions that this process owns.
 type Silences struct {
 	Directory   *Directory
-	Monitor     *processors.Monitor
+	Monitor     Monitor
 	Kafka       processors.Kafka
 	Topics      processors.Topics
 	EventSchema int32
@@ -105,15 +113,23 @@ func (s *Silences) record(v *codecs.SensorSilence) *kgo.Record {
 
 // settled returns a time such that everything that had arrived by then has been processed and seen by the view. It
 // follows the records: what was in traffic-raw at that time, what dedup made of it, what the window group made of that.
+//
+// A snapshot asks for the ends before it asks for the commits. What a commit stands for may therefore lie beyond the
+// ends of its own snapshot: dedup may have emitted a reading and committed its source between the two questions. The
+// ends that hold it are those of the next snapshot.
 func (s *Silences) settled(ctx context.Context) (time.Time, error) {
-	begun, err := s.wait(ctx, func(*processors.Offsets) bool { return true })
+	next := func(*processors.Offsets) bool { return true }
+	begun, err := s.wait(ctx, next)
 	if err != nil {
 		return time.Time{}, err
 	}
 	o := begun
 	for _, in := range PipelineInputs(s.Topics) {
 		ends := o.Ends[in.Topic]
-		if o, err = s.wait(ctx, func(o *processors.Offsets) bool { return o.Reached(in, ends) }); err != nil {
+		if _, err = s.wait(ctx, func(o *processors.Offsets) bool { return o.Reached(in, ends) }); err != nil {
+			return time.Time{}, err
+		}
+		if o, err = s.wait(ctx, next); err != nil {
 			return time.Time{}, err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 type Tables struct {
 	Directory *Directory
 	Kafka     processors.Kafka
-	Monitor   *processors.Monitor
+	Monitor   Monitor
 	Logger    *slog.Logger
 
 	mu      sync.Mutex

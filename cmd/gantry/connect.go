@@ -16,25 +16,27 @@ import (
 // registryTimeout bounds the wait for the registry: a command says that it does not answer, and ends.
 const registryTimeout = 10 * time.Second
 
-// brokers gives the client options that reach the brokers of a configuration.
-func brokers(c *config.Config) ([]kgo.Opt, error) {
-	k, err := app.KafkaOf(c)
+// brokers gives the client options that reach the brokers of a configuration, once they answer.
+func (c *cli) brokers(ctx context.Context, cfg *config.Config) ([]kgo.Opt, error) {
+	k, err := app.KafkaOf(cfg)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return k.Options(), nil
+	return k.Options(), c.reach(ctx, k)
 }
 
 // connect gives what a command that publishes readings needs: how to reach the brokers, and for Avro the id of the
 // schema.
-func connect(ctx context.Context, c *config.Config, wire feed.Wire) (conn []kgo.Opt, schemaID int32, err error) {
-	if conn, err = brokers(c); err != nil {
+func (c *cli) connect(
+	ctx context.Context, cfg *config.Config, wire feed.Wire,
+) (conn []kgo.Opt, schemaID int32, err error) {
+	if conn, err = c.brokers(ctx, cfg); err != nil {
 		return nil, 0, err
 	}
 	if wire == feed.WireAvro {
-		if schemaID, err = registerRaw(ctx, c); err != nil {
+		if schemaID, err = registerRaw(ctx, cfg); err != nil {
 			return nil, 0, fmt.Errorf("register the schema of %s at the registry: %w (--wire json needs none)",
-				c.Topics.Raw, err)
+				cfg.Topics.Raw, err)
 		}
 	}
 	return conn, schemaID, nil

@@ -137,7 +137,10 @@ func (c *cli) banner(d *app.Dev, f devFlags) {
 
 // watchDev shows what becomes of the readings: the feed's bar on a terminal, and a line of counts from time to time.
 func (c *cli) watchDev(ctx context.Context, d *app.Dev) (stop func()) {
-	stopBar := c.progress("feeding", "readings", d.Total, d.Published)
+	stopBar := func() {}
+	if d.Total > 0 { // a simulation has no end that a bar could approach
+		stopBar = c.progress("feeding", "readings", d.Total, d.Published)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

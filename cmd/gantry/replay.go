@@ -108,7 +108,7 @@ func (c *cli) replay(cmd *cobra.Command, path string, flags replayFlags) error {
 	}
 	ctx := cmd.Context()
 	o.Topic, o.WindowLength = l.Topics.Raw, l.Window.Length
-	conn, schema, err := connect(ctx, &l.Config, o.Wire)
+	conn, schema, err := c.connect(ctx, &l.Config, o.Wire)
 	if err != nil {
 		return err
 	}

@@ -74,11 +74,11 @@ func (c *cli) metadata(cmd *cobra.Command, n int, publish func(context.Context, 
 	if err != nil {
 		return err
 	}
-	conn, err := brokers(&l.Config)
+	ctx := cmd.Context()
+	conn, err := c.brokers(ctx, &l.Config)
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
 	p, err := feed.NewPublisher(ctx, conn, feed.PublishOptions{Topic: l.Topics.Raw, Clock: feed.SystemClock{}})
 	if err != nil {
 		return err

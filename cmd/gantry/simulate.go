@@ -57,7 +57,7 @@ func (c *cli) simulate(cmd *cobra.Command, o feed.SimulateOptions, wireName stri
 		return err
 	}
 	ctx := cmd.Context()
-	conn, schema, err := connect(ctx, &l.Config, wire)
+	conn, schema, err := c.connect(ctx, &l.Config, wire)
 	if err != nil {
 		return err
 	}

@@ -49,12 +49,23 @@ const commandTimeout = 20 * time.Second
 
 // admin connects to the brokers of the configuration.
 func (c *cli) admin(ctx context.Context, k processors.Kafka) (*kadm.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	if err := k.Reachable(ctx); err != nil {
+	if err := c.reach(ctx, k); err != nil {
 		return nil, err
 	}
 	return k.Admin()
+}
+
+// reach waits for the brokers, and tells the user if it takes long.
+func (c *cli) reach(ctx context.Context, k processors.Kafka) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	err := app.Reach(ctx, k.Reachable, func(error) {
+		fmt.Fprintf(c.stderr, "kafka at %s does not answer; waiting up to %v\n", strings.Join(k.Brokers, ","), commandTimeout)
+	})
+	if err != nil {
+		return fmt.Errorf("%w (is it running, and is kafka.brokers right?)", err)
+	}
+	return nil
 }
 
 // topicsResult is what gantry topics create prints.

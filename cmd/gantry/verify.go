@@ -5,43 +5,61 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"gantry/cmd/gantry/app"
-	"gantry/codecs"
+	"gantry/cmd/gantry/config"
+	"gantry/store/archive"
 	"gantry/views/ledger"
 )
 
 func newVerify(c *cli) *cobra.Command {
 	var data string
+	var archived bool
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Prove from the topics that every reading is accounted for once",
+		Short: "Prove from the topics, and the archive, that every reading is accounted for once",
 		Long: "Reads traffic-raw, traffic-events and traffic-rejects as they are now and proves that each message has exactly\n" +
 			"one outcome with its content, that no sequence has a gap, and that each window is what its readings make it. It\n" +
 			"prints the range that it proved and every exception with its partition and offset. Exit code 1 says that there\n" +
-			"is one. The configuration must be that of the pipeline.",
-		Example: "  gantry verify\n  gantry verify --json\n  gantry verify --data gantry-data   # of a gantry dev that does not run",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.verify(cmd, data) },
+			"is one. The configuration must be that of the pipeline.\n\n" +
+			"With --archive it also compares every row of the archive's Parquet files at archive.url with traffic-events, as\n" +
+			"far as the archive says that it has come.",
+		Example: "  gantry verify\n  gantry verify --json\n  gantry verify --archive --archive.url hdfs://namenode:8020/traffic-data\n" +
+			"  gantry verify --data gantry-data --archive   # of a gantry dev that does not run",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.verify(cmd, data, archived) },
 	}
 	cmd.Flags().StringVar(&data, "data", "", "data folder of a gantry dev that does not run")
+	cmd.Flags().BoolVar(&archived, "archive", false, "compare the archive too")
 	return cmd
 }
 
 // errLedger says that the ledger has an exception; the report has been printed.
 var errLedger = errors.New("the ledger does not add up")
 
-func (c *cli) verify(cmd *cobra.Command, data string) error {
+func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 	l, err := c.load(cmd)
 	if err != nil {
 		return err
 	}
 	cfg := l.Config
+	var files archive.FS // nil: the topics alone
+	if archived {
+		if files, err = openArchive(l, data); err != nil {
+			return err
+		}
+		defer files.Close()
+	}
 	if data != "" {
+		if _, err := os.Stat(data); err != nil { // a server would make the folder, and prove nothing
+			return fmt.Errorf("data folder: %w", err)
+		}
 		e, err := app.StartEmbedded(app.EmbeddedOptions{Dir: data, KafkaAddr: "127.0.0.1:0", RegistryAddr: "127.0.0.1:0"})
 		if err != nil {
 			return err
@@ -65,17 +83,7 @@ func (c *cli) verify(cmd *cobra.Command, data string) error {
 	}
 	adm.Close()
 
-	o := ledger.DefaultVerifyOptions()
-	o.Client = k.Options()
-	topics := app.TopicsOf(&cfg)
-	o.Ledger.RawTopic, o.Ledger.EventsTopic, o.Ledger.RejectsTopic = cfg.Topics.Raw, cfg.Topics.Events, cfg.Topics.Rejects
-	o.Ledger.Keyed = topics.Keyed
-	w := cfg.Window
-	o.Ledger.Length, o.Ledger.Grace, o.Ledger.Retention = w.Length, w.Grace, w.Retention
-	o.Ledger.DefaultInterval, o.Ledger.MaxAhead = w.DefaultInterval, cfg.Validate.MaxAhead
-	o.Ledger.Decoder = &rawDecoder{schemas: client}
-	o.Ledger.ParseSensor = codecs.ParseSensor
-	report, err := c.proof(ctx, o)
+	report, err := c.proof(ctx, app.VerifyOptions(&cfg, k, client), files)
 	if err != nil {
 		return err
 	}
@@ -92,8 +100,8 @@ func (c *cli) verify(cmd *cobra.Command, data string) error {
 	return nil
 }
 
-// proof verifies, with a bar for each topic that is read.
-func (c *cli) proof(ctx context.Context, o ledger.VerifyOptions) (*ledger.Report, error) {
+// proof verifies the topics, and the archive where there is one, with a bar for each stage.
+func (c *cli) proof(ctx context.Context, o ledger.VerifyOptions, files archive.Reader) (*ledger.Report, error) {
 	var stage string
 	var done atomic.Int64
 	stop := func() {}
@@ -107,26 +115,50 @@ func (c *cli) proof(ctx context.Context, o ledger.VerifyOptions) (*ledger.Report
 		}
 		done.Store(n)
 	}
-	return ledger.Verify(ctx, o)
+	report, err := ledger.Verify(ctx, o)
+	if err != nil || files == nil {
+		return report, err
+	}
+	compared, err := ledger.VerifyArchive(ctx, o, files)
+	if err != nil {
+		return nil, err
+	}
+	report.AddArchive(compared)
+	return report, nil
 }
 
-// rawDecoder decodes readings for the ledger, and asks the registry for schemas that it meets for the first time.
-type rawDecoder struct {
-	decoder codecs.RawDecoder
-	schemas codecs.SchemaSource
-}
-
-func (d *rawDecoder) Decode(ctx context.Context, data []byte, r *codecs.RawReading) error {
-	for {
-		err := d.decoder.Decode(data, r)
-		var needed *codecs.SchemaNeededError
-		if !errors.As(err, &needed) {
-			return err
+// openArchive opens the archive of the configuration, or that of a data folder. A folder in which nothing was ever
+// archived is most likely the wrong one: it would prove nothing and look clean.
+func openArchive(l *config.Loaded, data string) (archive.FS, error) {
+	url := l.Config.Archive.URL
+	if data != "" && l.Origin("archive.url") == config.OriginDefault {
+		dir, err := filepath.Abs(filepath.Join(data, "archive"))
+		if err != nil {
+			return nil, err
 		}
-		if err := d.decoder.Learn(ctx, needed.ID, d.schemas); err != nil {
-			return fmt.Errorf("schema %d: %w", needed.ID, err)
+		url = "file://" + filepath.ToSlash(dir)
+	}
+	if url == "" {
+		return nil, usageError{errors.New("--archive needs archive.url, or --data with a folder that has an archive")}
+	}
+	if dir, ok := strings.CutPrefix(url, "file://"); ok {
+		if _, err := os.Stat(strings.TrimPrefix(dir, "localhost")); err != nil { // opening makes the folder
+			return nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
+	files, err := archive.Open(url)
+	if err != nil {
+		return nil, fmt.Errorf("archive.url: %w", err)
+	}
+	extents, err := archive.Extents(files)
+	if err == nil && len(extents) == 0 {
+		err = fmt.Errorf("nothing was ever archived at %s", url)
+	}
+	if err != nil {
+		_ = files.Close()
+		return nil, err
+	}
+	return files, nil
 }
 
 // warnings is a log of what a user of a command should know.

@@ -20,10 +20,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "Records of traffic-events that the window stage did not count: repeats, readings behind a gap, " +
 			"readings of forgotten windows, records that cannot be read.",
 	}, []string{"why"}))
+	windows := store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stream_processor_windows_published_total", Help: "Published revisions of windows.",
+	}, []string{"close_reason"}))
+	for _, reason := range []codecs.CloseReason{codecs.CloseWatermark, codecs.CloseSilence, codecs.CloseLate} {
+		windows.WithLabelValues(string(reason)) // it is there, and 0, before the first window
+	}
 	return &metrics{
-		windows: store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "stream_processor_windows_published_total", Help: "Published revisions of windows.",
-		}, []string{"close_reason"})),
+		windows: windows,
 		repeats: events.WithLabelValues("repeat"),
 		gaps:    events.WithLabelValues("gap"),
 		late:    events.WithLabelValues("late"),

@@ -57,6 +57,7 @@ func plain(fsys archive.FS) archive.FS { return fsys }
 // Whatever call of the protocol fails, loses its answer, or is the last one of the process, after a restart the archive
 // holds each identity once, and nothing is left over.
 func TestCrashAtEachStep(t *testing.T) {
+	skipExhaustive(t)
 	log := eventLog(rand.New(rand.NewPCG(1, 2)), 14)
 	if err := crashEverywhere(log, plain); err != nil {
 		t.Fatal(err)
@@ -65,11 +66,7 @@ func TestCrashAtEachStep(t *testing.T) {
 
 // Logs, faults and restarts at random, several in a row.
 func TestCrashRandomly(t *testing.T) {
-	rounds := 300
-	if testing.Short() {
-		rounds = 50
-	}
-	for round := range rounds {
+	for round := range rounds(150) {
 		rnd := rand.New(rand.NewPCG(uint64(round), 3))
 		log := eventLog(rnd, 5+rnd.IntN(40))
 		store := archive.NewMemory()

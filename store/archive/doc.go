@@ -6,53 +6,53 @@
 // A Partition collects rows and, when a batch is due, does this:
 //
 //  1. It writes the files of the batch, one for each table and hour of event time, under temporary names.
-//  2. It creates the intent _intents/PPPPP-START, exclusively and with its whole content. This is the commit. The intent
-//     holds the end offset, both names of each file, and what is needed to tell repeats.
+//  2. It creates the intent _intents/PPPPP-START, exclusively and with its whole content. This is the commit. The
+//     intent holds the end offset, both names of each file, and what is needed to tell repeats.
 //  3. It lists the intents of the partition. Only if its own is the newest, it goes on.
 //  4. It renames the files to their final names.
 //
-// The next intent starts at the end of the newest one, so the intents of a partition form one chain, and two writers that
-// go on from the same end contend for one name. Whoever opens a partition, loses a race, or does not know what became of
-// its commit, does one and the same thing: it takes the newest intent for the end of the archive, repeats that intent's
-// renames, and goes on from its end with its memory.
+// The next intent starts at the end of the newest one, so the intents of a partition form one chain, and two writers
+// that go on from the same end contend for one name. Whoever opens a partition, loses a race, or does not know what
+// became of its commit, does one and the same thing: it takes the newest intent for the end of the archive, repeats
+// that intent's renames, and goes on from its end with its memory.
 //
 // # Why each record is archived once
 //
-// An intent is created only by a writer that has finished the renames of the intent before it. So a crash leaves at most
-// the newest intent unfinished, and everybody finishes that one first. Renames can be repeated: a file that is no longer
-// under its temporary name has been moved.
+// An intent is created only by a writer that has finished the renames of the intent before it. So a crash leaves at
+// most the newest intent unfinished, and everybody finishes that one first. Renames can be repeated: a file that is no
+// longer under its temporary name has been moved.
 //
 // Two writers of one partition (one was paused beyond its session, and another took over) each archive a range that
-// begins at the end of the newest intent they know. One creates the intent; the other finds the name taken, keeps
-// only the rows beyond the winner's end, and sweeps its files away.
+// begins at the end of the newest intent they know. One creates the intent; the other finds the name taken, keeps only
+// the rows beyond the winner's end, and sweeps its files away.
 //
 // The interleavings that would break it, and what stands against each:
 //
-//   - The intent is created first and filled later. A creates the name and pauses; B finds an empty intent, takes A for
-//     dead, and removes it; A's close succeeds just before. Both believe that they have committed. Therefore an intent
-//     gets its name and its content in one step: by link(2) on a local disk, by renaming a folder that holds the finished
-//     file on HDFS, which refuses to replace a folder that is not empty. There is no torn intent to be cleared away, and
-//     one that cannot be read is damage, reported as ErrIntentCorrupt.
+//   - The intent is created first and filled later. A creates the name and pauses; B finds an empty intent, takes A
+//     for dead, and removes it; A's close succeeds just before. Both believe that they have committed. Therefore an
+//     intent gets its name and its content in one step: by link(2) on a local disk, by renaming a folder that holds
+//     the finished file on HDFS, which refuses to replace a folder that is not empty. There is no torn intent to be
+//     cleared away, and one that cannot be read is damage, reported as ErrIntentCorrupt.
 //   - Old intents are pruned. A sleeps while the chain moves on and the intent that it would contend for is removed; A
-//     wakes and creates it. Step 3 finds the newer ones, which pruning keeps, and A renames nothing. Its intent, never the
-//     newest, is one that nobody looks at, also if A dies before step 3; it is the next to be pruned.
+//     wakes and creates it. Step 3 finds the newer ones, which pruning keeps, and A renames nothing. Its intent, never
+//     the newest, is one that nobody looks at, also if A dies before step 3; it is the next to be pruned.
 //   - Leftovers are swept. A writes its temporary files and pauses; B, opening the partition, removes files that no
-//     intent names; A creates the intent, and its files are gone. So only files that start at or before the start of the
-//     newest intent are swept: their writer cannot win any more.
-//   - An answer is lost. The intent was created, the writer sees an error, deletes its files, and tries again. So after
-//     an attempt to create an intent, whatever came of it, temporary files are removed by the sweep alone.
+//     intent names; A creates the intent, and its files are gone. So only files that start at or before the start of
+//     the newest intent are swept: their writer cannot win any more.
+//   - An answer is lost. The intent was created, the writer sees an error, deletes its files, and tries again. So
+//     after an attempt to create an intent, whatever came of it, temporary files are removed by the sweep alone.
 //
 // # Repeats
 //
-// Readings are numbered per sensor (sequence), and so are windows (header gantry-ordinal), both without gaps. The archive
-// takes number last + 1, drops what is not above the last, and leaves out what is beyond: a gap in the topic is followed
-// by what is missing and by the same records again. The last numbers travel in the intent, so that they belong to exactly
-// the offsets that are archived. Where retention has deleted records before they were archived (NoteHole), what is
-// missing never comes; behind a hole the first number above the last is a new beginning.
+// Readings are numbered per sensor (sequence), and so are windows (header gantry-ordinal), both without gaps. The
+// archive takes number last + 1, drops what is not above the last, and leaves out what is beyond: a gap in the topic
+// is followed by what is missing and by the same records again. The last numbers travel in the intent, so that they
+// belong to exactly the offsets that are archived. Where retention has deleted records before they were archived
+// (NoteHole), what is missing never comes; behind a hole the first number above the last is a new beginning.
 //
 // # What it does not do
 //
-// It reads no topic: somebody feeds it. It does not merge small files. Trouble with the file system never loses a batch
-// and never grows one: Add refuses more rows than FlushRows, the feed waits, and the topic is the buffer. Rows of late
-// readings go to the folder of their hour, however old. Silences are not archived.
+// It reads no topic: somebody feeds it. It does not merge small files. Trouble with the file system never loses a
+// batch and never grows one: Add refuses more rows than FlushRows, the feed waits, and the topic is the buffer. Rows
+// of late readings go to the folder of their hour, however old. Silences are not archived.
 package archive

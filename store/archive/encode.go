@@ -8,6 +8,9 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
+// codec compresses data files and intents. It keeps its encoders, megabytes each, for all partitions of a process.
+var codec = zstd.Codec{Level: zstd.SpeedDefault}
+
 // rowsPerWrite is how many rows are handed to the Parquet writer at once.
 const rowsPerWrite = 256
 
@@ -27,7 +30,7 @@ func newEncoder(t Table, opts *Options) *encoder {
 	e := &encoder{rows: make([]parquet.Row, 0, rowsPerWrite)}
 	e.writer = parquet.NewGenericWriter[any](&e.out,
 		schemas[t],
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
+		parquet.Compression(&codec),
 		parquet.MaxRowsPerRowGroup(int64(opts.RowGroupRows)),
 		// This declares the order; the rows come sorted.
 		parquet.SortingWriterConfig(parquet.SortingColumns(sorting...)),

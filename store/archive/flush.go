@@ -199,7 +199,7 @@ func (p *Partition) settle(ctx context.Context, own *intent) error {
 	}
 	newest := own
 	if start := starts[len(starts)-1]; own == nil || start != own.start {
-		if newest, err = p.readIntent(start); err != nil {
+		if newest, err = readIntent(p.fs, p.id, start); err != nil {
 			return err
 		}
 	}
@@ -236,9 +236,9 @@ func (p *Partition) listIntents() (starts []int64, leftovers []string, err error
 	return starts, leftovers, nil
 }
 
-func (p *Partition) readIntent(start int64) (*intent, error) {
-	name := intentName(p.id, start)
-	data, err := p.fs.ReadFile(name)
+func readIntent(fsys Reader, partition int32, start int64) (*intent, error) {
+	name := intentName(partition, start)
+	data, err := fsys.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read intent: %w", err)
 	}
@@ -246,7 +246,7 @@ func (p *Partition) readIntent(start int64) (*intent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read intent %s: %w", name, err)
 	}
-	if in.partition != p.id || in.start != start {
+	if in.partition != partition || in.start != start {
 		return nil, fmt.Errorf("read intent %s: %w: it is that of partition %d from offset %d", name, ErrIntentCorrupt,
 			in.partition, in.start)
 	}

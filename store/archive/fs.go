@@ -8,8 +8,8 @@ import (
 )
 
 // Reader is the part of a file system that readers of an archive need. Names are slash-separated, relative to the
-// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Files are small (one batch), so that they are
-// read whole.
+// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Files are small (one batch), so that they
+// are read whole.
 type Reader interface {
 	// ReadFile returns the content of a file. A missing one is fs.ErrNotExist.
 	ReadFile(name string) ([]byte, error)
@@ -31,8 +31,8 @@ type FS interface {
 	// others get fs.ErrExist, and nobody ever sees a part of the content. A call that is interrupted may leave a name
 	// that begins with "." + path.Base(name) + "." beside it; Remove clears it.
 	CreateExclusive(name string, data []byte) error
-	// Rename moves a file in one step and replaces what stands at the new name. A missing source, or a missing folder of
-	// the new name, is fs.ErrNotExist.
+	// Rename moves a file in one step and replaces what stands at the new name. A missing source, or a missing folder
+	// of the new name, is fs.ErrNotExist.
 	Rename(oldName, newName string) error
 	// Remove deletes a file, however it was made. A missing one is fs.ErrNotExist.
 	Remove(name string) error

@@ -23,8 +23,8 @@ func (c *closer) Close() error {
 	return err
 }
 
-// HDFS confirms a quarter of all files late; until it has, their bytes are lost when the namenode restarts. Closing ends
-// at the first nil (one more call would be a lease error), at any other error, or when patience is out.
+// HDFS confirms a quarter of all files late; until it has, their bytes are lost when the namenode restarts. Closing
+// ends at the first nil (one more call would be a lease error), at any other error, or when patience is out.
 func TestCloseReplicated(t *testing.T) {
 	replicating := &os.PathError{Op: "create", Path: "f", Err: hdfs.ErrReplicating}
 	broken := errors.New("broken pipe")

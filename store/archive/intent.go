@@ -8,8 +8,6 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
-
-	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
 // ErrIntentCorrupt reports an intent whose bytes are not what was written. A commit is never half visible, so this is
@@ -39,8 +37,8 @@ type fileEntry struct {
 	crc   uint32 // CRC-32C of the content
 }
 
-// intent is a commit: from its creation on, the offsets start ≤ offset < end of the partition are archived in its files,
-// whose renames anybody may repeat. It holds all that the next batch depends on.
+// intent is a commit: from its creation on, the offsets start ≤ offset < end of the partition are archived in its
+// files, whose renames anybody may repeat. It holds all that the next batch depends on.
 type intent struct {
 	id         intentID
 	partition  int32
@@ -50,8 +48,8 @@ type intent struct {
 	marks      map[string]mark
 }
 
-// Layout of an intent: magic, format version, the zstd-compressed body, CRC-32C of all before it, little endian. Numbers
-// in the body are varints, texts are length and bytes.
+// Layout of an intent: magic, format version, the zstd-compressed body, CRC-32C of all before it, little endian.
+// Numbers in the body are varints, texts are length and bytes.
 const (
 	intentMagic   = "GINT"
 	intentVersion = 1
@@ -59,15 +57,12 @@ const (
 	crcLen        = 4
 )
 
-var (
-	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
-	intentCodec = zstd.Codec{Level: zstd.SpeedDefault}
-)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
 
 func (in *intent) encode() ([]byte, error) {
-	packed, err := intentCodec.Encode(nil, in.appendBody(nil))
+	packed, err := codec.Encode(nil, in.appendBody(nil))
 	if err != nil {
 		return nil, fmt.Errorf("compress intent: %w", err)
 	}
@@ -87,7 +82,7 @@ func decodeIntent(data []byte) (*intent, error) {
 	if v := data[len(intentMagic)]; v != intentVersion {
 		return nil, fmt.Errorf("intent of format version %d: this program reads version %d", v, intentVersion)
 	}
-	body, err := intentCodec.Decode(nil, body[intentHeadLen:])
+	body, err := codec.Decode(nil, body[intentHeadLen:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIntentCorrupt, err)
 	}

@@ -57,8 +57,8 @@ func HourDir(t Table, hour time.Time) string {
 	return path.Join(t.Dir(), hour.UTC().Format("year=2006/month=01/day=02/hour=15"))
 }
 
-// finalName names a data file by what it holds, so that whoever repeats a commit gives it the same name: the rows of one
-// hour among the offsets start ≤ offset < end of a partition.
+// finalName names a data file by what it holds, so that whoever repeats a commit gives it the same name: the rows of
+// one hour among the offsets start ≤ offset < end of a partition.
 func finalName(t Table, hour int64, partition int32, start, end int64) string {
 	name := fmt.Sprintf("p%05d-%020d-%020d%s", partition, start, end, dataExt)
 	return path.Join(HourDir(t, time.UnixMilli(hour*hourMillis)), name)

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 )
 
-// localFS is a folder of this machine. Every file and every folder that changed is synced before a call returns, so that
-// the order of the protocol's steps survives a power cut.
+// localFS is a folder of this machine. Every file and every folder that changed is synced before a call returns, so
+// that the order of the protocol's steps survives a power cut.
 type localFS struct{ root string }
 
 var _ FS = (*localFS)(nil)

@@ -1,7 +1,7 @@
 package archive
 
-// A mark is what the archive remembers of a sensor: the last reading and the last window that it took. It is all that is
-// needed to tell a repeat from something new, since both are numbered without a gap.
+// A mark is what the archive remembers of a sensor: the last reading and the last window that it took. It is all that
+// is needed to tell a repeat from something new, since both are numbered without a gap.
 type mark struct {
 	id              string // the sensor, in memory that rows may share
 	reading, window counter

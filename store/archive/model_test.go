@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"gantry/codecs"
@@ -51,8 +52,8 @@ func silence(offset int64, sensor string) archive.Record {
 	}}
 }
 
-// eventLog makes a log of n new readings and windows of two sensors as traffic-events may hold it: a writer that crashes
-// leaves a gap and then sends a run again from before the gap, and silences stand between.
+// eventLog makes a log of n new readings and windows of two sensors as traffic-events may hold it: a writer that
+// crashes leaves a gap and then sends a run again from before the gap, and silences stand between.
 func eventLog(rnd *rand.Rand, n int) []archive.Record {
 	var log []archive.Record
 	add := func(r archive.Record) { r.Offset = int64(len(log)); log = append(log, r) }
@@ -157,6 +158,21 @@ func checkOnce(fsys archive.Reader, log []archive.Record) error {
 		}
 	}
 	return errors.New(strings.Join(diff, "\n"))
+}
+
+// rounds cuts an exploration down where each step costs fifty times as much: the race detector pays for every large
+// buffer of the Parquet writer. Its concern, who shares what, does not depend on the number.
+func rounds(n int) int {
+	if raceDetector {
+		return max(3, n/10)
+	}
+	return n
+}
+
+func skipExhaustive(t *testing.T) {
+	if raceDetector {
+		t.Skip("takes minutes under the race detector; the random explorations run the same code")
+	}
 }
 
 // testOptions flush after few rows and keep a single intent, the hardest case for pruning. The clock stands still.

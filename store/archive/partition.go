@@ -107,7 +107,8 @@ func (p *Partition) Holes() []Hole {
 	return slices.Clone(p.holes)
 }
 
-// Close gives the partition up, without a flush: call Flush before. What was not flushed is read again by the next owner.
+// Close gives the partition up, without a flush: call Flush before. What was not flushed is read again by the next
+// owner.
 func (p *Partition) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,8 +116,8 @@ func (p *Partition) Close() {
 	p.metrics.setOldest(p, time.Time{})
 }
 
-// start is the start offset of the next intent. The first one of a partition starts at 0 whatever the log's first offset
-// is: two writers that see different beginnings must contend for one name.
+// start is the start offset of the next intent. The first one of a partition starts at 0 whatever the log's first
+// offset is: two writers that see different beginnings must contend for one name.
 func (p *Partition) start() int64 {
 	if p.head == nil {
 		return 0
@@ -218,8 +219,8 @@ func (p *Partition) take(r Record) {
 	}
 }
 
-// judge decides on number n of a sensor's readings or windows, behind so many holes, and remembers it where it is taken.
-// It returns the sensor's id as it is kept: id may alias a buffer.
+// judge decides on number n of a sensor's readings or windows, behind so many holes, and remembers it where it is
+// taken. It returns the sensor's id as it is kept: id may alias a buffer.
 func (p *Partition) judge(id string, kind codecs.Kind, n, holes int64) (kept string, ok bool) {
 	m, known := p.marks[id]
 	c := &m.reading

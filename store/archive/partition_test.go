@@ -212,8 +212,8 @@ func gather(t *testing.T, reg *prometheus.Registry, name string) float64 {
 	return sum
 }
 
-// An archive that begins in the middle of a log takes the first number of each sensor as its beginning, and says what it
-// missed. In an archive that begins at offset 0 the same numbers are a gap, which will be filled.
+// An archive that begins in the middle of a log takes the first number of each sensor as its beginning, and says what
+// it missed. In an archive that begins at offset 0 the same numbers are a gap, which will be filled.
 func TestBeginsInTheMiddle(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	opts := testOptions(10)
@@ -226,8 +226,10 @@ func TestBeginsInTheMiddle(t *testing.T) {
 	if want := []archive.Hole{{From: 0, To: 700}}; !slices.Equal(p.Holes(), want) {
 		t.Errorf("holes %v, want %v", p.Holes(), want)
 	}
-	if gather(t, reg, "holes_total") != 1 || gather(t, reg, "hole_offsets_total") != 700 || gather(t, reg, "gaps_total") != 1 {
-		t.Error("the hole and the gap were not counted")
+	for name, want := range map[string]float64{"holes_total": 1, "hole_offsets_total": 700, "gaps_total": 1} {
+		if got := gather(t, reg, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
 	}
 
 	q := open(t, archive.NewMemory(), testOptions(10))
@@ -237,8 +239,8 @@ func TestBeginsInTheMiddle(t *testing.T) {
 	}
 }
 
-// Behind a hole in the middle what is missing never comes: each sensor goes on from its first number above the last, once,
-// and repeats are still told, also after a restart.
+// Behind a hole in the middle what is missing never comes: each sensor goes on from its first number above the last,
+// once, and repeats are still told, also after a restart.
 func TestHoleInTheMiddle(t *testing.T) {
 	store := archive.NewMemory()
 	p := open(t, store, testOptions(10))
@@ -412,7 +414,8 @@ func TestLostAnswer(t *testing.T) {
 	if c := flush(t, p); c.End != 1 || rows(c) != 1 || writes != 1 {
 		t.Fatalf("committed %+v with %d files written", c, writes)
 	}
-	if flush(t, p) != (archive.Committed{}) || gather(t, reg, "rows_total") != 1 || gather(t, reg, "races_lost_total") != 0 {
+	if flush(t, p) != (archive.Committed{}) || gather(t, reg, "rows_total") != 1 ||
+		gather(t, reg, "races_lost_total") != 0 {
 		t.Error("the commit was not counted once")
 	}
 }

@@ -69,8 +69,8 @@ func settleAndCheck(store archive.FS, log []archive.Record, actors ...*actor) er
 	return checkOnce(store, log)
 }
 
-// pairEverywhere runs two archivers of one partition in every order with up to four changes between them: the first does
-// i calls, the second j, the first k, then the second ends, then the first. It returns the first violation.
+// pairEverywhere runs two archivers of one partition in every order with up to four changes between them: the first
+// does i calls, the second j, the first k, then the second ends, then the first. It returns the first violation.
 func pairEverywhere(log []archive.Record, wrap func(archive.FS) archive.FS) error {
 	for i := 0; ; i++ {
 		for j := 0; ; j++ {
@@ -128,23 +128,21 @@ func pairRandomly(rounds int, wrap func(archive.FS) archive.FS) error {
 // Two processes own one partition for a while, since nothing fences a paused one. Whatever the order of their calls,
 // each identity is archived once.
 func TestTwoArchivers(t *testing.T) {
+	skipExhaustive(t)
 	if err := pairEverywhere(eventLog(rand.New(rand.NewPCG(5, 6)), 5), plain); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestArchiversRandomly(t *testing.T) {
-	rounds := 400
-	if testing.Short() {
-		rounds = 50
-	}
-	if err := pairRandomly(rounds, plain); err != nil {
+	if err := pairRandomly(rounds(400), plain); err != nil {
 		t.Error(err)
 	}
 }
 
 // The mechanisms of the protocol, each taken out: the explorations above must find that it is missing.
 func TestMechanismsAreNeeded(t *testing.T) {
+	skipExhaustive(t)
 	log := eventLog(rand.New(rand.NewPCG(7, 8)), 14)
 	crash := func(wrap func(archive.FS) archive.FS) error { return crashEverywhere(log, wrap) }
 	pair := func(wrap func(archive.FS) archive.FS) error { return pairRandomly(400, wrap) }

@@ -43,8 +43,8 @@ func readRows[T any](fsys Reader, name string) (rows []T, err error) {
 }
 
 // Walk yields the names of a table's data files, folder by folder in the order of their names, so by hour. It passes
-// over what readers of data sets pass over: names that begin with "_" or ".", or do not end in .parquet. The first error
-// ends it.
+// over what readers of data sets pass over: names that begin with "_" or ".", or do not end in .parquet. The first
+// error ends it.
 func Walk(fsys Reader, t Table) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) { walk(fsys, t.Dir(), yield) }
 }

@@ -8,7 +8,8 @@ import (
 	"gantry/codecs"
 )
 
-// RawRow is a row of the table raw: an accepted reading. Pointers are nullable columns; a missing value is nil, never 0.
+// RawRow is a row of the table raw: an accepted reading. Pointers are nullable columns; a missing value is nil, never
+// 0.
 type RawRow struct {
 	SensorID         string   `parquet:"sensor_id,dict"`
 	Timestamp        int64    `parquet:"timestamp,timestamp(millisecond)"` // event time, epoch milliseconds

@@ -28,6 +28,9 @@ type Extent struct {
 	// retained record, the highest of all partitions that do not begin at offset 0, is such a bound. Zero where nothing
 	// was deleted.
 	ExpiredUntil int64
+
+	// Copied says that no group has committed anything, so that the ends were taken for what is committed.
+	Copied bool
 }
 
 // Validate reports spans that are not in order.

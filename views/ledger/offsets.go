@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -46,8 +47,28 @@ func (o *VerifyOptions) noteExtent(ctx context.Context, adm *kadm.Client) (n not
 	if n.Raw, err = spans(ctx, adm, t.RawTopic, dedup); err != nil {
 		return n, err
 	}
+	n.asCopy(dedup, window)
 	n.ExpiredUntil, err = o.expiredUntil(ctx, adm, map[string][]Span{t.EventsTopic: n.Events, t.RejectsTopic: n.Rejects})
 	return n, err
+}
+
+// asCopy proves topics to their ends where there are outcomes and no group has committed anything: topics that were
+// copied from the cluster that made them, or whose groups were forgotten. Whoever copies topics of a pipeline that is
+// not caught up will see the rest as missing.
+func (n *noted) asCopy(dedup, window kadm.OffsetResponses) {
+	outcomes := func(s Span) bool { return s.End > s.Start }
+	if len(dedup) > 0 || len(window) > 0 || !slices.ContainsFunc(n.Events, outcomes) && !slices.ContainsFunc(n.Rejects, outcomes) {
+		return
+	}
+	n.Copied = true
+	for _, spans := range [][]Span{n.Raw, n.Events} {
+		for p := range spans {
+			spans[p].Committed = spans[p].End
+		}
+	}
+	for p := range n.loop {
+		n.loop[p].Start = n.loop[p].End
+	}
 }
 
 // committed returns what a group has committed. A group that never committed anything has not begun: nothing is.

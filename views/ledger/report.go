@@ -59,10 +59,13 @@ type Range struct {
 type Report struct {
 	Topic            string         `json:"topic"` // of the raw records
 	Verdict          string         `json:"verdict"`
+	Copied           bool           `json:"copied"` // no group has committed here: proved to the ends, as a copy
 	Ranges           []Range        `json:"ranges"`
 	Totals           Totals         `json:"totals"`
 	ExceptionsByKind map[Kind]int64 `json:"exceptions_by_kind"` // all of them
 	Exceptions       []Exception    `json:"exceptions"`         // the first 1000, by place
+
+	Archive *ArchiveReport `json:"archive,omitempty"` // nil where no archive was compared
 }
 
 // Verdicts.
@@ -73,7 +76,15 @@ const (
 )
 
 // OK tells whether there was no exception.
-func (r *Report) OK() bool { return len(r.ExceptionsByKind) == 0 }
+func (r *Report) OK() bool {
+	return len(r.ExceptionsByKind) == 0 && (r.Archive == nil || r.Archive.OK())
+}
+
+// AddArchive adds what the comparison with the archive says.
+func (r *Report) AddArchive(a *ArchiveReport) {
+	r.Archive = a
+	r.Verdict = r.verdict()
+}
 
 // Close ends the ledger: everything that was still waited for is now missing or pending.
 func (l *Ledger) Close() *Report {
@@ -91,7 +102,7 @@ func (l *Ledger) Close() *Report {
 			l.except(KindNoSource, o.at, sensor, "its source is not in %s", l.o.RawTopic)
 		}
 	}
-	report := &Report{Topic: l.o.RawTopic, ExceptionsByKind: l.byKind}
+	report := &Report{Topic: l.o.RawTopic, Copied: l.x.Copied, ExceptionsByKind: l.byKind}
 	l.totals.RejectedBy = make(map[string]int64)
 	for p := range l.raw {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))

@@ -16,6 +16,12 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.writeRanges(&b)
 	r.writeSums(&b)
 	r.writeExceptions(&b)
+	if r.Archive != nil {
+		r.Archive.writeText(&b)
+	}
+	if r.Copied {
+		b.WriteString("no consumer group has committed here: taken for a copy of the topics, and proved to their ends\n")
+	}
 	fmt.Fprintf(&b, "verdict: %s\n", r.Verdict)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write the report: %w", err)

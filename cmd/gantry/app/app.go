@@ -206,8 +206,24 @@ func (a *App) close() {
 	}
 }
 
+// quietTime is how long a server may take to answer before the user hears that it is waited for.
+const quietTime = 2 * time.Second
+
+// Reach calls reachable, which waits for a server, until ctx ends. It calls waiting once if that takes long.
+func Reach(ctx context.Context, reachable func(context.Context) error, waiting func(err error)) error {
+	soon, cancel := context.WithTimeout(ctx, quietTime)
+	err := reachable(soon)
+	cancel()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	waiting(err)
+	return reachable(ctx)
+}
+
 func (a *App) prepareTopics(ctx context.Context) error {
-	if err := a.kafka.Reachable(ctx); err != nil {
+	waiting := func(err error) { a.log.Warn("Kafka does not answer; waiting", "error", err) }
+	if err := Reach(ctx, a.kafka.Reachable, waiting); err != nil {
 		return err
 	}
 	adm, err := a.kafka.Admin()
@@ -285,6 +301,7 @@ func (a *App) wire() error {
 	}
 	hub := api.NewHub(0)
 	a.directory = views.NewDirectory(WindowOptions(c), a.topics.Partitions, hub, time.Now)
+	a.directory.MetadataRequired = c.Validate.KnownSensorsOnly
 	if a.has(RoleServe) || a.has(RoleWindow) {
 		a.tables = &views.Tables{Directory: a.directory, Kafka: a.kafka, Monitor: a.monitor, Logger: a.log}
 		a.metrics.MustRegister(views.NewCollector(a.directory))

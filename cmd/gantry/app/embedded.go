@@ -31,7 +31,7 @@ type EmbeddedOptions struct {
 }
 
 // ErrInUse: another process uses the data folder.
-var ErrInUse = errors.New("another gantry uses this data folder")
+var ErrInUse = errors.New("another gantry uses this data folder; stop it first")
 
 // StartEmbedded starts both servers.
 func StartEmbedded(o EmbeddedOptions) (_ *Embedded, err error) {

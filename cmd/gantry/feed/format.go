@@ -61,8 +61,10 @@ func Detect(path string) (Format, error) {
 	case len(names) > 1 && allNumbers(names[:len(names)-1]): // the last may be cut off
 		return MetrLA, nil
 	default:
-		return "", &FileError{Path: path, Line: 1, Value: line,
-			Message: "is the start of no known format; name it with --format metr-la, portal, ndjson or csv"}
+		return "", &FileError{
+			Path: path, Line: 1, Value: line,
+			Message: "is the start of no known format; name it with --format metr-la, portal, ndjson or csv",
+		}
 	}
 }
 

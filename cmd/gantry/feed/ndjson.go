@@ -58,8 +58,10 @@ func (n *ndjson) Next() (Row, error) {
 		return row, nil
 	}
 	if err := n.lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return Row{}, &FileError{Path: n.path, Line: n.line + 1,
-			Message: fmt.Sprintf("is longer than %d bytes", lineBytesMax)}
+		return Row{}, &FileError{
+			Path: n.path, Line: n.line + 1,
+			Message: fmt.Sprintf("is longer than %d bytes", lineBytesMax),
+		}
 	} else if err != nil {
 		return Row{}, fmt.Errorf("read %s: %w", n.path, err)
 	}

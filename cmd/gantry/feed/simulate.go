@@ -63,7 +63,10 @@ func (o *SimulateOptions) Validate() error {
 		name string
 		v    float64
 	}{
-		{"duplicates", o.Duplicates}, {"conflicts", o.Conflicts}, {"invalid", o.Invalid}, {"missing", o.Missing},
+		{"duplicates", o.Duplicates},
+		{"conflicts", o.Conflicts},
+		{"invalid", o.Invalid},
+		{"missing", o.Missing},
 		{"late", o.Late},
 	} {
 		if !(r.v >= 0 && r.v <= 1) {
@@ -190,8 +193,11 @@ func (s *Simulation) defect(u float64) Outcome {
 		outcome Outcome
 		rate    float64
 	}{
-		{OutcomeDuplicate, s.opt.Duplicates}, {OutcomeConflict, s.opt.Conflicts}, {OutcomeSpeed, s.opt.Invalid},
-		{OutcomeMissing, s.opt.Missing}, {OutcomeTooOld, s.opt.Late},
+		{OutcomeDuplicate, s.opt.Duplicates},
+		{OutcomeConflict, s.opt.Conflicts},
+		{OutcomeSpeed, s.opt.Invalid},
+		{OutcomeMissing, s.opt.Missing},
+		{OutcomeTooOld, s.opt.Late},
 	} {
 		if u < d.rate {
 			return d.outcome

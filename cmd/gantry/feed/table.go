@@ -138,8 +138,10 @@ func (t *table) Close() error { return t.file.Close() }
 func (t *table) onlyColumns(names ...string) error {
 	for i, name := range t.header {
 		if !slices.Contains(names, name) {
-			return &FileError{Path: t.path, Line: 1, Value: name,
-				Message: fmt.Sprintf("is no known column (column %d); known are %s", i+1, strings.Join(names, ", "))}
+			return &FileError{
+				Path: t.path, Line: 1, Value: name,
+				Message: fmt.Sprintf("is no known column (column %d); known are %s", i+1, strings.Join(names, ", ")),
+			}
 		}
 		if slices.Index(t.header, name) != i {
 			return &FileError{Path: t.path, Line: 1, Value: name, Message: "is there twice"}
