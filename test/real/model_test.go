@@ -203,7 +203,8 @@ func mixed(t *testing.T, seed uint64, steps int) (path string, m *model) {
 		m.add(r, newest)
 		out.Write(append(codecs.AppendRawJSON(nil, &r), '\n')) // its error is kept for Flush
 	}
-	start := (time.Now().UnixMilli()/step - int64(steps)) * step
+	// Every window is over, grace included, so that a silence closes those that the watermark does not.
+	start := (time.Now().Add(-10*time.Minute).UnixMilli()/step - int64(steps)) * step
 	for i := range int64(steps) {
 		for s := range sensors {
 			if random.IntN(12) == 0 {
