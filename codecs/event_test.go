@@ -134,13 +134,16 @@ func TestEventAgreesWithHamba(t *testing.T) {
 		spot := map[string]any{}
 		switch want.Kind {
 		case KindReading:
-			spot = map[string]any{"sensor_id": want.Reading.SensorID, "sequence": want.Reading.Sequence,
+			spot = map[string]any{
+				"sensor_id": want.Reading.SensorID, "sequence": want.Reading.Sequence,
 				"speed_mph": orNil(want.Reading.SpeedMPH), "occupancy_percent": orNil(want.Reading.Occupancy),
 				"latitude": want.Reading.Latitude, "longitude": want.Reading.Longitude,
 				"freeway": orNil(want.Reading.Freeway), "direction": orNil(want.Reading.Direction),
-				"density_vpmpl": orNil(want.Reading.DensityVPMPL), "level_of_service": orNil(want.Reading.LevelOfService)}
+				"density_vpmpl": orNil(want.Reading.DensityVPMPL), "level_of_service": orNil(want.Reading.LevelOfService),
+			}
 		case KindWindow:
-			spot = map[string]any{"sensor_id": want.Window.SensorID, "avg_speed": orNil(want.Window.AvgSpeed),
+			spot = map[string]any{
+				"sensor_id": want.Window.SensorID, "avg_speed": orNil(want.Window.AvgSpeed),
 				"avg_volume": orNil(want.Window.AvgVolume), "avg_occupancy": orNil(want.Window.AvgOccupancy),
 				"speed_variance": orNil(want.Window.SpeedVariance), "message_count": int(want.Window.MessageCount),
 				"min_speed": orNil(want.Window.MinSpeed), "max_speed": orNil(want.Window.MaxSpeed),
@@ -148,7 +151,8 @@ func TestEventAgreesWithHamba(t *testing.T) {
 				"harmonic_speed":      orNil(want.Window.HarmonicSpeed), "expected_count": int(want.Window.ExpectedCount),
 				"completeness": want.Window.Completeness, "revision": int(want.Window.Revision),
 				"close_reason": string(want.Window.CloseReason), "latitude": want.Window.Latitude,
-				"longitude": want.Window.Longitude}
+				"longitude": want.Window.Longitude,
+			}
 			counts := record["flag_counts"].(map[string]any)
 			for name, n := range want.Window.FlagCounts.Map() {
 				if counts[name] != int(n) {

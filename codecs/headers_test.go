@@ -16,8 +16,10 @@ func TestSource(t *testing.T) {
 	if s := (Source{"traffic-raw", 4, 17}).String(); s != "traffic-raw/4/17" {
 		t.Error(s)
 	}
-	for _, text := range []string{"", "t", "t/1", "/1/2", "t/1/2/3", "t/-1/2", "t/1/-2", "t/x/2", "t/1/", "t//2",
-		"t/2147483648/0", "t/0/9223372036854775808", "t/1/2 "} {
+	for _, text := range []string{
+		"", "t", "t/1", "/1/2", "t/1/2/3", "t/-1/2", "t/1/-2", "t/x/2", "t/1/", "t//2",
+		"t/2147483648/0", "t/0/9223372036854775808", "t/1/2 ",
+	} {
 		if got, err := ParseSource(text); err == nil {
 			t.Errorf("%q: got %+v", text, got)
 		}
@@ -26,9 +28,11 @@ func TestSource(t *testing.T) {
 
 // The bits and names are the contract's.
 func TestFlags(t *testing.T) {
-	want := []string{"count_high", "occupancy_high", "speed_high", "speed_low", "speed_zero_with_volume",
+	want := []string{
+		"count_high", "occupancy_high", "speed_high", "speed_low", "speed_zero_with_volume",
 		"volume_zero_with_speed", "volume_zero_with_occupancy", "occupancy_zero_with_volume", "density_high",
-		"vehicle_length", "stuck"}
+		"vehicle_length", "stuck",
+	}
 	if got := FlagsAll.Names(); !slices.Equal(got, want) || len(want) != FlagKinds {
 		t.Errorf("got %v", got)
 	}

@@ -25,9 +25,12 @@ func TestDecodeJSON(t *testing.T) {
 		want RawReading
 		err  string
 	}{
-		{` {"sensor_id" : "s","timestamp":"2025-07-22T16:00:00.123Z","speed_mph":61.5,"volume_vph":1200,` +
-			`"occupancy_percent":7,"coordinates":{"latitude":34.5,"longitude":-118,"datum":{}},"x":[1,{"a":null}]} `,
-			RawReading{"s", Some[int64](ms), Some(61.5), Some[int64](1200), Some(7.0), Some(34.5), Some(-118.0)}, ""},
+		{
+			` {"sensor_id" : "s","timestamp":"2025-07-22T16:00:00.123Z","speed_mph":61.5,"volume_vph":1200,` +
+				`"occupancy_percent":7,"coordinates":{"latitude":34.5,"longitude":-118,"datum":{}},"x":[1,{"a":null}]} `,
+			RawReading{"s", Some[int64](ms), Some(61.5), Some[int64](1200), Some(7.0), Some(34.5), Some(-118.0)},
+			"",
+		},
 		{`{}`, RawReading{}, ""},
 		{`{"sensor_id":null,"timestamp":null,"speed_mph":null,"volume_vph":null,"coordinates":null}`, RawReading{}, ""},
 		{`{"coordinates":{"latitude":null,"longitude":1}}`, RawReading{Longitude: Some(1.0)}, ""},
@@ -181,10 +184,12 @@ func TestAppendRawJSONGolden(t *testing.T) {
 	for want, r := range map[string]RawReading{
 		`{"sensor_id":"a\"\u0001","timestamp":"2025-07-22T16:00:00.100Z","speed_mph":61.5,"volume_vph":1200,` +
 			`"occupancy_percent":0,"coordinates":{"latitude":34.1,"longitude":-118.25}}`: {
-			"a\"\x01", Some(int64(1753200000100)), Some(61.5), Some(int64(1200)), Some(0.0), Some(34.1), Some(-118.25)},
+			"a\"\x01", Some(int64(1753200000100)), Some(61.5), Some(int64(1200)), Some(0.0), Some(34.1), Some(-118.25),
+		},
 		`{"sensor_id":""}`: {SpeedMPH: Some(math.NaN())},
 		`{"sensor_id":"s","timestamp":9223372036854775807,"speed_mph":1e999,"coordinates":{"longitude":-1e999}}`: {
-			SensorID: "s", Timestamp: Some(int64(math.MaxInt64)), SpeedMPH: Some(math.Inf(1)), Longitude: Some(math.Inf(-1))},
+			SensorID: "s", Timestamp: Some(int64(math.MaxInt64)), SpeedMPH: Some(math.Inf(1)), Longitude: Some(math.Inf(-1)),
+		},
 	} {
 		if got := string(AppendRawJSON(nil, &r)); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -281,8 +286,10 @@ func strictlyWrong(data []byte) bool {
 // FuzzTime: what parseTime accepts, time.Parse accepts as the same time, apart from leap seconds; what time.Parse
 // prints, parseTime reads.
 func FuzzTime(f *testing.F) {
-	for _, s := range []string{"2025-07-22T16:00:00.1239Z", "1969-12-31T23:59:59.9999-07:00", "2016-12-31T23:59:60Z",
-		"0000-01-01T00:00:00+23:59", "2024-02-29t00:00:00z"} {
+	for _, s := range []string{
+		"2025-07-22T16:00:00.1239Z", "1969-12-31T23:59:59.9999-07:00", "2016-12-31T23:59:60Z",
+		"0000-01-01T00:00:00+23:59", "2024-02-29t00:00:00z",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -215,9 +215,11 @@ func TestRawDecoderConcurrently(t *testing.T) {
 			for range 200 {
 				var r RawReading
 				var needed *SchemaNeededError
-				if err := d.Decode(data, &r); errors.As(err, &needed) {
+				err := d.Decode(data, &r)
+				if errors.As(err, &needed) {
 					err = d.Learn(t.Context(), needed.ID, ourSchema)
-				} else if err != nil {
+				}
+				if err != nil {
 					t.Error(err)
 				}
 			}
@@ -229,8 +231,10 @@ func TestRawDecoderConcurrently(t *testing.T) {
 // The hot path allocates nothing.
 func TestAllocations(t *testing.T) {
 	d := newRawDecoder(t)
-	raw := RawReading{SensorID: "400001", Timestamp: Some(int64(1753200000000)), SpeedMPH: Some(61.5),
-		VolumeVPH: Some(int64(1200)), Occupancy: Some(7.2), Latitude: Some(34.1), Longitude: Some(-118.2)}
+	raw := RawReading{
+		SensorID: "400001", Timestamp: Some(int64(1753200000000)), SpeedMPH: Some(61.5),
+		VolumeVPH: Some(int64(1200)), Occupancy: Some(7.2), Latitude: Some(34.1), Longitude: Some(-118.2),
+	}
 	reading := Reading{SensorID: "400001", Timestamp: 1753200000000, SpeedMPH: Some(61.5), Freeway: Some("I-10")}
 	window := WindowAggregate{SensorID: "400001", FlagCounts: FlagCounts{3: 2}, CloseReason: CloseLate}
 	avro, text := AppendRaw(nil, 1, &raw), AppendRawJSON(nil, &raw)

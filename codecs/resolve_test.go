@@ -424,56 +424,88 @@ func TestResolveTable(t *testing.T) {
 		err          string
 	}{
 		{"plain", rec(base), with(), reading, ""},
-		{"a field's own alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},` +
-			`{"name":"timestamp","type":"long"}`),
-			with(), reading, ""},
-		{"a name goes before an alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},` + base),
-			append(appendString(nil, "not"), baseBody...), reading, ""},
+		{
+			"a field's own alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},` +
+				`{"name":"timestamp","type":"long"}`),
+			with(), reading, "",
+		},
+		{
+			"a name goes before an alias", rec(`{"name":"id","aliases":["sensor_id"],"type":"string"},` + base),
+			append(appendString(nil, "not"), baseBody...), reading, "",
+		},
 		{"missing sensor_id", rec(`{"name":"timestamp","type":"long"}`), nil, reading, "no field sensor_id"},
 		{"missing timestamp", rec(`{"name":"sensor_id","type":"string"}`), nil, reading, "no field timestamp"},
-		{"micros are floored", rec(`{"name":"sensor_id","type":"string"},` +
-			`{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-micros"}}`),
-			append(appendString(nil, "s"), long(-1)...), RawReading{SensorID: "s", Timestamp: Some(int64(-1))}, ""},
-		{"nanos are floored", rec(`{"name":"sensor_id","type":"string"},` +
-			`{"name":"timestamp","type":{"type":"long","logicalType":"local-timestamp-nanos"}}`),
-			append(appendString(nil, "s"), long(5_999_999)...), reading, ""},
+		{
+			"micros are floored", rec(`{"name":"sensor_id","type":"string"},` +
+				`{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-micros"}}`),
+			append(appendString(nil, "s"), long(-1)...),
+			RawReading{SensorID: "s", Timestamp: Some(int64(-1))},
+			"",
+		},
+		{
+			"nanos are floored", rec(`{"name":"sensor_id","type":"string"},` +
+				`{"name":"timestamp","type":{"type":"long","logicalType":"local-timestamp-nanos"}}`),
+			append(appendString(nil, "s"), long(5_999_999)...), reading, "",
+		},
 		{"left over", rec(base), with(0), reading, "1 bytes are left over"},
 		{"short", rec(base), baseBody[:2], reading, "ends early"},
-		{"null into a required field", rec(`{"name":"sensor_id","type":["null","string"]},` +
-			`{"name":"timestamp","type":"long"}`),
-			[]byte{0}, reading, "a null does not fit"},
+		{
+			"null into a required field", rec(`{"name":"sensor_id","type":["null","string"]},` +
+				`{"name":"timestamp","type":"long"}`),
+			[]byte{0},
+			reading, "a null does not fit",
+		},
 		{"long into volume", rec(base + `,{"name":"volume_vph","type":"long"}`), nil, reading, "a long does not fit"},
-		{"a branch that fits", rec(base + `,{"name":"volume_vph","type":["long","int"]}`), with(2, 8),
-			RawReading{SensorID: "s", Timestamp: Some(int64(5)), VolumeVPH: Some(int64(4))}, ""},
-		{"a branch that does not", rec(base + `,{"name":"volume_vph","type":["long","int"]}`), with(0, 8), reading,
-			"a long does not fit"},
-		{"an int of more than 32 bits", rec(base + `,{"name":"volume_vph","type":"int"}`),
-			with(long(math.MaxInt32 + 1)...), reading, "is not an int"},
+		{
+			"a branch that fits", rec(base + `,{"name":"volume_vph","type":["long","int"]}`), with(2, 8),
+			RawReading{SensorID: "s", Timestamp: Some(int64(5)), VolumeVPH: Some(int64(4))},
+			"",
+		},
+		{
+			"a branch that does not", rec(base + `,{"name":"volume_vph","type":["long","int"]}`), with(0, 8), reading,
+			"a long does not fit",
+		},
+		{
+			"an int of more than 32 bits", rec(base + `,{"name":"volume_vph","type":"int"}`),
+			with(long(math.MaxInt32 + 1)...), reading, "is not an int",
+		},
 		{"id too long", rec(base), append(appendString(nil, strings.Repeat("x", 257)), 0), reading, "more than 256"},
 		{"id not UTF-8", rec(base), append(appendString(nil, "\xff"), 0), reading, "not UTF-8"},
-		{"a trillion nulls", rec(base + `,{"name":"x","type":{"type":"array","items":"null"}}`),
-			with(append(long(1e12), 0)...), reading, ""},
+		{
+			"a trillion nulls", rec(base + `,{"name":"x","type":{"type":"array","items":"null"}}`),
+			with(append(long(1e12), 0)...), reading, "",
+		},
 		{"a trillion empty records", rec(base + `,{"name":"x","type":{"type":"array","items":{"type":"record","name":"E",` +
 			`"fields":[{"name":"n","type":"null"}]}}}`), with(append(long(1e12), 0)...), reading, ""},
-		{"a trillion longs", rec(base + `,{"name":"x","type":{"type":"array","items":"long"}}`),
-			with(append(long(1e12), 0)...), reading, "ends early"},
-		{"a negative size", rec(base + `,{"name":"x","type":{"type":"map","values":"long"}}`),
-			with(append(long(-1), long(-5)...)...), reading, "cannot be passed"},
-		{"the smallest count", rec(base + `,{"name":"x","type":{"type":"array","items":"long"}}`),
-			with(append(long(math.MinInt64), long(1<<40)...)...), reading, "cannot be passed"},
+		{
+			"a trillion longs", rec(base + `,{"name":"x","type":{"type":"array","items":"long"}}`),
+			with(append(long(1e12), 0)...), reading, "ends early",
+		},
+		{
+			"a negative size", rec(base + `,{"name":"x","type":{"type":"map","values":"long"}}`),
+			with(append(long(-1), long(-5)...)...), reading, "cannot be passed",
+		},
+		{
+			"the smallest count", rec(base + `,{"name":"x","type":{"type":"array","items":"long"}}`),
+			with(append(long(math.MinInt64), long(1<<40)...)...), reading, "cannot be passed",
+		},
 		{"a list of 63", rec(list), with(deep(63)...), reading, ""}, // the reading is the 64th level
 		{"a list of 64", rec(list), with(deep(64)...), reading, "deeper than 64"},
-		{"a record in itself", rec(base + `,{"name":"x","type":{"type":"record","name":"S",` +
-			`"fields":[{"name":"s","type":"S"}]}}`),
-			with(), reading, "deeper than 64"},
+		{
+			"a record in itself", rec(base + `,{"name":"x","type":{"type":"record","name":"S",` +
+				`"fields":[{"name":"s","type":"S"}]}}`),
+			with(), reading, "deeper than 64",
+		},
 		{"a union of records", `["null",` + rec(base) + `]`, append([]byte{2}, baseBody...), reading, ""},
 		{"a union without a record", `["null","string"]`, nil, reading, "no branch of the union fits"},
 		{"not a record", `"string"`, nil, reading, "a string does not fit"},
 		{"not a schema", `{"type":`, nil, reading, "parse the schema"},
 		{"coordinates without longitude", rec(base + `,{"name":"coordinates","type":{"type":"record","name":"C","fields":[` +
 			`{"name":"latitude","type":"double"}]}}`), nil, reading, "no field longitude"},
-		{"enum symbol", rec(base + `,{"name":"x","type":{"type":"enum","name":"E","symbols":["A"]}}`), with(2), reading,
-			"symbol 1 of 1"},
+		{
+			"enum symbol", rec(base + `,{"name":"x","type":{"type":"enum","name":"E","symbols":["A"]}}`), with(2), reading,
+			"symbol 1 of 1",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := decodeWith(tt.schema, tt.body)

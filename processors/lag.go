@@ -139,8 +139,19 @@ func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
 	defer cancel()
 	o := &Offsets{At: time.Now(), Committed: make(map[Input]map[int32]int64)}
 	names := append([]string(nil), m.topics...)
+	// Commits before ends: what was appended in between is then not done yet. The other way round, an output could be
+	// beyond the ends although the input that it came from counts as done.
+	commits := make(map[goka.Group]kadm.OffsetResponses)
 	for _, in := range m.inputs {
 		names = append(names, in.Topic)
+		if commits[in.Group] != nil {
+			continue
+		}
+		resp, err := committedOffsets(ctx, adm, string(in.Group))
+		if err != nil {
+			return nil, err
+		}
+		commits[in.Group] = resp
 	}
 	var err error
 	if o.Ends, err = listed(adm.ListCommittedOffsets(ctx, names...)); err != nil {
@@ -150,13 +161,9 @@ func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
 		return nil, err
 	}
 	for _, in := range m.inputs {
-		resp, err := committedOffsets(ctx, adm, string(in.Group))
-		if err != nil {
-			return nil, err
-		}
 		o.Committed[in] = make(map[int32]int64)
 		for p := range o.Ends[in.Topic] {
-			if c, ok := resp.Lookup(in.Topic, p); ok && c.Err == nil && c.At >= 0 {
+			if c, ok := commits[in.Group].Lookup(in.Topic, p); ok && c.Err == nil && c.At >= 0 {
 				o.Committed[in][p] = c.At
 			}
 		}

@@ -20,23 +20,33 @@ func TestBind(t *testing.T) {
 	}{
 		{"same", here, false, nil},
 		{
-			"other cluster", Binding{"c2", here.TopicIDs}, true,
+			"other cluster",
+			Binding{"c2", here.TopicIDs},
+			true,
 			[]string{`"c1"`, `"c2"`, "state.dir", "delete the folder"},
 		},
 		{
-			"input created again", Binding{"c1", map[string]string{"in": "id-new", "table": "id-table"}}, true,
+			"input created again",
+			Binding{"c1", map[string]string{"in": "id-new", "table": "id-table"}},
+			true,
 			[]string{"topic in ", "id-in", "id-new", "delete the folder"},
 		},
 		{
-			"table created again", Binding{"c1", map[string]string{"in": "id-in", "table": "id-new"}}, true,
+			"table created again",
+			Binding{"c1", map[string]string{"in": "id-in", "table": "id-new"}},
+			true,
 			[]string{"topic table ", "new names"},
 		},
 		{ // what has applied offsets of one input would drop records of another as repeats
-			"one input more", Binding{"c1", map[string]string{"in": "id-in", "loop": "id-l", "table": "id-table"}}, true,
+			"one input more",
+			Binding{"c1", map[string]string{"in": "id-in", "loop": "id-l", "table": "id-table"}},
+			true,
 			[]string{"made from in, table", "now the group has in, loop, table", "raw.keyed"},
 		},
 		{
-			"one input fewer", Binding{"c1", map[string]string{"table": "id-table"}}, true,
+			"one input fewer",
+			Binding{"c1", map[string]string{"table": "id-table"}},
+			true,
 			[]string{"made from in, table", "now the group has table"},
 		},
 	} {

@@ -18,8 +18,6 @@ type raw string
 
 func (r raw) AppendTo(b []byte) []byte { return append(b, r...) }
 
-func decodeRaw(b []byte) (State, error) { return raw(b), nil }
-
 func plain(text string) []byte { return []byte(text) }
 
 // rising returns values that have applied more each time, as a log holds them.
@@ -88,14 +86,18 @@ func TestGokaStorages(t *testing.T) {
 // value and not a copy.
 func FuzzSplitValue(f *testing.F) {
 	for _, v := range [][]byte{
-		nil, {}, {valueVersion}, {0, 0}, {valueVersion + 1, 1},
+		nil,
+		{},
+		{valueVersion},
+		{0, 0},
+		{valueVersion + 1, 1},
 		{valueVersion, 0}, // nothing applied, empty state
 		appendValue(nil, 0, raw("s")),
 		appendValue(nil, 1<<62, raw("state")),
-		appendValue(nil, 1<<63-2, raw("")),                  // the highest offset
+		appendValue(nil, 1<<63-2, raw("")), // the highest offset
 		binary.AppendUvarint([]byte{valueVersion}, 1<<63),   // one above
 		binary.AppendUvarint([]byte{valueVersion}, 1<<63+5), // negative as an offset
-		{valueVersion, 0x80},                                // varint cut off
+		{valueVersion, 0x80}, // varint cut off
 		{valueVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 's'}, // varint too long
 		{valueVersion, 0x81, 0x00, 's'}, // varint longer than needed
 	} {

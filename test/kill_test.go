@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// kill -9 of gantry dev at random moments of a replay changes nothing: not the readings and their numbers, not the final
-// windows, not what the archive holds. Moments between the start of the process and its first records are among them.
+// kill -9 of gantry dev at random moments of a replay changes nothing: not the readings and their numbers, not the
+// final windows, not what the archive holds. Moments between the start of the process and its first records are among
+// them.
 //
 // GANTRY_KILLS asks for so many kills of a replay of the whole METR-LA file, GANTRY_SEED for certain moments.
 func TestKill(t *testing.T) {

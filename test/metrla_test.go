@@ -13,8 +13,8 @@ const fiveMinutes = int64(5 * time.Minute / time.Millisecond)
 // metrLAStart is when the first row of a METR-LA file was measured.
 var metrLAStart = time.Date(2012, 3, 1, 8, 0, 0, 0, time.UTC).UnixMilli()
 
-// A window of METR-LA holds one reading, so that its mean is the input's value to the last bit. Every value of the input
-// has one accepted reading and one window, a gap has none, and the archive has what the topics have.
+// A window of METR-LA holds one reading, so that its mean is the input's value to the last bit. Every value of the
+// input has one accepted reading and one window, a gap has none, and the archive has what the topics have.
 func TestMetrLA(t *testing.T) {
 	t.Parallel()
 	t.Run("day", func(t *testing.T) {

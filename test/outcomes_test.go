@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +21,7 @@ const (
 	rejectsTopic = "traffic-rejects"
 )
 
-// windowKey names a window, revisionKey one of its records.
+// windowKey names a window, revisionKey one of its records; sequenceKey names a reading.
 type (
 	windowKey struct {
 		sensor string
@@ -31,6 +30,10 @@ type (
 	revisionKey struct {
 		windowKey
 		revision int32
+	}
+	sequenceKey struct {
+		sensor   string
+		sequence int64
 	}
 )
 
@@ -100,7 +103,8 @@ func keep[K, V comparable](t *testing.T, o *outcomes, all map[K]V, key K, v V, r
 	t.Helper()
 	old, repeat := all[key]
 	if repeat && old != v {
-		t.Fatalf("%s/%d/%d repeats %v with other content: %+v, before it was %+v", r.Topic, r.Partition, r.Offset, key, v, old)
+		t.Fatalf("%s/%d/%d repeats %v with other content: %+v, before it was %+v", r.Topic, r.Partition, r.Offset, key,
+			v, old)
 	}
 	if repeat {
 		o.repeats++
@@ -128,12 +132,11 @@ func (o *outcomes) results() map[windowKey]codecs.WindowAggregate {
 	return results
 }
 
-// verdicts are the readings by what they measured, and the number of rejects by reason: what every run over the same
-// input must agree on.
-func (o *outcomes) verdicts() map[revisionKey]codecs.Reading {
-	readings := make(map[revisionKey]codecs.Reading)
+// bySequence are the readings by sensor and number. Where they came from differs between runs; what they are does not.
+func (o *outcomes) bySequence() map[sequenceKey]codecs.Reading {
+	readings := make(map[sequenceKey]codecs.Reading)
 	for _, r := range o.readings {
-		readings[revisionKey{windowKey{r.SensorID, r.Timestamp}, int32(r.Sequence)}] = r
+		readings[sequenceKey{r.SensorID, r.Sequence}] = r
 	}
 	return readings
 }
@@ -188,6 +191,3 @@ func compare[K, V comparable](t *testing.T, what string, got, want map[K]V) {
 		t.Errorf("%s: %d differ in %d:\n%s", what, len(lines), len(want), strings.Join(lines[:min(shown, len(lines))], "\n"))
 	}
 }
-
-// near tells whether two means of the same values are equal but for the last bits of their sums.
-func near(a, b float64) bool { return math.Abs(a-b) <= 1e-12*max(math.Abs(a), math.Abs(b)) }

@@ -13,7 +13,8 @@ import (
 )
 
 // The hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and the
-// flags that the published definitions give it when they are written down again here; blank stays null up to the archive.
+// flags that the published definitions give it when they are written down again here; blank stays null up to the
+// archive.
 func TestPortal(t *testing.T) {
 	t.Parallel()
 	t.Run("hour", func(t *testing.T) {
@@ -84,7 +85,9 @@ func total(counts map[string]int) (n int) {
 
 // judge reads the file again and gives each row its verdict: the samples that are accepted, by detector and time, and
 // the number of rejects by reason. dqflags are those of the file, where they are more than a bare 0 for every row.
-func judge(t *testing.T, path string) (accepted map[windowKey]sample, rejects map[string]int, dqflags map[windowKey]uint64) {
+func judge(t *testing.T, path string) (
+	accepted map[windowKey]sample, rejects map[string]int, dqflags map[windowKey]uint64,
+) {
 	t.Helper()
 	known := make(map[string]bool)
 	for _, row := range table(t, filepath.Join(filepath.Dir(path), "freeway_detectors.csv")) {

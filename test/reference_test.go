@@ -57,7 +57,7 @@ func reference(t *testing.T) *undisturbed {
 // same compares a run over the same file with the undisturbed one: verdicts, readings with their numbers, and windows.
 func (u *undisturbed) same(t *testing.T, o *outcomes) {
 	t.Helper()
-	compare(t, "readings", o.verdicts(), u.outcomes.verdicts())
+	compare(t, "readings", o.bySequence(), u.outcomes.bySequence())
 	compare(t, "rejects", o.reasons(), u.outcomes.reasons())
 	compare(t, "final windows", o.results(), u.outcomes.results())
 }

@@ -18,8 +18,8 @@ import (
 	"gantry/views/ledger"
 )
 
-// What somebody does to a copy of the topics, gantry verify finds: it ends with 1 and names the place. An untouched copy
-// is proved.
+// What somebody does to a copy of the topics, gantry verify finds: it ends with 1 and names the place. An untouched
+// copy is proved.
 func TestVerifyCopies(t *testing.T) {
 	t.Parallel()
 	from := snapshot(t, reference(t).data)
@@ -106,7 +106,9 @@ func TestVerifyCopies(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			broker := from.copy(t, tt.alter, tt.abort, tt.forget)
-			args := []string{"verify", "--kafka.brokers", broker, "--registry.url", embedded.URL(), "--window.idleTimeout", "1s"}
+			args := []string{
+				"verify", "--kafka.brokers", broker, "--registry.url", embedded.URL(), "--window.idleTimeout", "1s",
+			}
 			code, stdout, stderr := run(t, append(args, "--json")...)
 			var report ledger.Report
 			if err := json.Unmarshal([]byte(stdout), &report); err != nil {
@@ -213,8 +215,9 @@ func (s *recording) neighbours(t *testing.T) (first, second *kgo.Record) {
 	events := s.records[eventsTopic]
 	for i := len(events) / 3; i+1 < len(events); i++ {
 		a, b := events[i], events[i+1]
-		if a.Partition == b.Partition && a.Offset+1 == b.Offset && header(a, codecs.HeaderKind) == string(codecs.KindReading) &&
-			header(b, codecs.HeaderKind) == string(codecs.KindReading) {
+		readings := header(a, codecs.HeaderKind) == string(codecs.KindReading) &&
+			header(b, codecs.HeaderKind) == string(codecs.KindReading)
+		if readings && a.Partition == b.Partition && a.Offset+1 == b.Offset {
 			return a, b
 		}
 	}

@@ -145,7 +145,7 @@ func TestSilenceClosesWindows(t *testing.T) {
 	}
 	running(t, silences.Run)
 	until(t, "the views", func() bool { return tables.Role().Ready })
-	snapshots(t, m, 10) // more than the idle timeout and what a verdict takes
+	snapshots(t, m, 10) // the idle timeout, and two verdicts of three snapshots each
 
 	running(t, stage().Run)
 	until(t, "the windows", func() bool {

@@ -118,48 +118,49 @@ func (s *Silences) record(v *codecs.SensorSilence) *kgo.Record {
 // ends of its own snapshot: dedup may have emitted a reading and committed its source between the two questions. The
 // ends that hold it are those of the next snapshot.
 func (s *Silences) settled(ctx context.Context) (time.Time, error) {
-	next := func(*processors.Offsets) bool { return true }
-	begun, err := s.wait(ctx, next)
+	o, err := s.next(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	o := begun
+	asOf := o.At
 	for _, in := range PipelineInputs(s.Topics) {
-		ends := o.Ends[in.Topic]
-		if _, err = s.wait(ctx, func(o *processors.Offsets) bool { return o.Reached(in, ends) }); err != nil {
-			return time.Time{}, err
+		for ends := o.Ends[in.Topic]; !o.Reached(in, ends); {
+			if o, err = s.next(ctx); err != nil {
+				return time.Time{}, err
+			}
 		}
-		if o, err = s.wait(ctx, next); err != nil {
+		if o, err = s.next(ctx); err != nil {
 			return time.Time{}, err
 		}
 	}
-	table := o.Ends[string(processors.WindowTable)]
-	_, err = s.wait(ctx, func(*processors.Offsets) bool {
-		next := s.ViewNext()
-		for p, end := range table {
-			if next[p] < end {
-				return false
-			}
+	for ends := o.Ends[string(processors.WindowTable)]; !s.viewed(ends); {
+		if _, err = s.next(ctx); err != nil {
+			return time.Time{}, err
 		}
-		return true
-	})
-	return begun.At, err
+	}
+	return asOf, nil
 }
 
-// wait returns the next snapshot for which ok holds.
-func (s *Silences) wait(ctx context.Context, ok func(*processors.Offsets) bool) (*processors.Offsets, error) {
+// viewed tells whether the view of the window table has read up to these ends.
+func (s *Silences) viewed(ends map[int32]int64) bool {
+	next := s.ViewNext()
+	for p, end := range ends {
+		if next[p] < end {
+			return false
+		}
+	}
+	return true
+}
+
+// next returns the next snapshot.
+func (s *Silences) next(ctx context.Context) (*processors.Offsets, error) {
 	_, updated := s.Monitor.Latest()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-updated:
-		}
-		var o *processors.Offsets
-		o, updated = s.Monitor.Latest()
-		if ok(o) {
-			return o, nil
-		}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-updated:
+		o, _ := s.Monitor.Latest()
+		return o, nil
 	}
 }
 

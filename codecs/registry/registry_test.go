@@ -164,8 +164,10 @@ func TestRequests(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for url, ok := range map[string]bool{"http://h:1": true, "https://h/apis/ccompat/v7": true, "h:1": false, "": false,
-		"ftp://h": false, "http://h?x=1": false, "http://": false} {
+	for url, ok := range map[string]bool{
+		"http://h:1": true, "https://h/apis/ccompat/v7": true, "h:1": false, "": false,
+		"ftp://h": false, "http://h?x=1": false, "http://": false,
+	} {
 		if err := (Options{URL: url, Timeout: 1}).Validate(); (err == nil) != ok {
 			t.Errorf("%q: %v", url, err)
 		}

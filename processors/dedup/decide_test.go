@@ -364,31 +364,55 @@ func TestDuplicateAndConflict(t *testing.T) {
 		want          validate.Reason
 	}{
 		{"equal", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) {}, validate.ReasonDuplicate},
-		{"0 and -0", func(r *codecs.RawReading) { r.SpeedMPH, r.Occupancy = zero, minusZero },
-			func(r *codecs.RawReading) { r.SpeedMPH, r.Occupancy = minusZero, zero }, validate.ReasonDuplicate},
-		{"filled and explicit", func(r *codecs.RawReading) { r.Latitude = null },
+		{
+			"0 and -0", func(r *codecs.RawReading) { r.SpeedMPH, r.Occupancy = zero, minusZero },
+			func(r *codecs.RawReading) { r.SpeedMPH, r.Occupancy = minusZero, zero }, validate.ReasonDuplicate,
+		},
+		{
+			"filled and explicit", func(r *codecs.RawReading) { r.Latitude = null },
 			func(r *codecs.RawReading) { r.Latitude, r.Longitude = codecs.Some(34.05), codecs.Some(-118.25) },
-			validate.ReasonDuplicate},
-		{"other coordinates than filled", func(r *codecs.RawReading) { r.Latitude = null },
-			func(r *codecs.RawReading) {}, validate.ReasonConflict},
-		{"speed", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.SpeedMPH.V = 61.4 },
-			validate.ReasonConflict},
-		{"volume", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.VolumeVPH.V = 4799 },
-			validate.ReasonConflict},
-		{"occupancy", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.Occupancy.V = 7 },
-			validate.ReasonConflict},
-		{"latitude", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.Latitude.V = 34.1 },
-			validate.ReasonConflict},
-		{"longitude", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.Longitude.V = -118.1 },
-			validate.ReasonConflict},
-		{"occupancy 0 and null", func(r *codecs.RawReading) { r.Occupancy = zero },
-			func(r *codecs.RawReading) { r.Occupancy = null }, validate.ReasonConflict},
-		{"volume 0 and null", func(r *codecs.RawReading) { r.VolumeVPH.V = 0 },
-			func(r *codecs.RawReading) { r.VolumeVPH = codecs.Null[int64]{} }, validate.ReasonConflict},
-		{"speed 0 and null", func(r *codecs.RawReading) { r.VolumeVPH.V, r.SpeedMPH = 0, zero },
-			func(r *codecs.RawReading) { r.VolumeVPH.V, r.SpeedMPH = 0, null }, validate.ReasonConflict},
-		{"values exchanged", func(r *codecs.RawReading) { r.SpeedMPH.V, r.Occupancy.V = 20, 30 },
-			func(r *codecs.RawReading) { r.SpeedMPH.V, r.Occupancy.V = 30, 20 }, validate.ReasonConflict},
+			validate.ReasonDuplicate,
+		},
+		{
+			"other coordinates than filled", func(r *codecs.RawReading) { r.Latitude = null },
+			func(r *codecs.RawReading) {}, validate.ReasonConflict,
+		},
+		{
+			"speed", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.SpeedMPH.V = 61.4 },
+			validate.ReasonConflict,
+		},
+		{
+			"volume", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.VolumeVPH.V = 4799 },
+			validate.ReasonConflict,
+		},
+		{
+			"occupancy", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.Occupancy.V = 7 },
+			validate.ReasonConflict,
+		},
+		{
+			"latitude", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.Latitude.V = 34.1 },
+			validate.ReasonConflict,
+		},
+		{
+			"longitude", func(r *codecs.RawReading) {}, func(r *codecs.RawReading) { r.Longitude.V = -118.1 },
+			validate.ReasonConflict,
+		},
+		{
+			"occupancy 0 and null", func(r *codecs.RawReading) { r.Occupancy = zero },
+			func(r *codecs.RawReading) { r.Occupancy = null }, validate.ReasonConflict,
+		},
+		{
+			"volume 0 and null", func(r *codecs.RawReading) { r.VolumeVPH.V = 0 },
+			func(r *codecs.RawReading) { r.VolumeVPH = codecs.Null[int64]{} }, validate.ReasonConflict,
+		},
+		{
+			"speed 0 and null", func(r *codecs.RawReading) { r.VolumeVPH.V, r.SpeedMPH = 0, zero },
+			func(r *codecs.RawReading) { r.VolumeVPH.V, r.SpeedMPH = 0, null }, validate.ReasonConflict,
+		},
+		{
+			"values exchanged", func(r *codecs.RawReading) { r.SpeedMPH.V, r.Occupancy.V = 20, 30 },
+			func(r *codecs.RawReading) { r.SpeedMPH.V, r.Occupancy.V = 30, 20 }, validate.ReasonConflict,
+		},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			o, st := DefaultOptions(), knownState()

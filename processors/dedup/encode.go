@@ -60,9 +60,13 @@ func (st *State) presence() (bits byte) {
 		bit byte
 		has bool
 	}{
-		{hasSensor, st.known}, {hasFreeway, st.sensor.Freeway.Valid}, {hasDirection, st.sensor.Direction.Valid},
-		{hasLanes, st.sensor.Lanes.Valid}, {hasLength, st.sensor.LengthMi.Valid},
-		{hasInterval, st.sensor.IntervalS.Valid}, {hasStuck, st.stuck.length > 0},
+		{hasSensor, st.known},
+		{hasFreeway, st.sensor.Freeway.Valid},
+		{hasDirection, st.sensor.Direction.Valid},
+		{hasLanes, st.sensor.Lanes.Valid},
+		{hasLength, st.sensor.LengthMi.Valid},
+		{hasInterval, st.sensor.IntervalS.Valid},
+		{hasStuck, st.stuck.length > 0},
 	} {
 		if x.has {
 			bits |= x.bit

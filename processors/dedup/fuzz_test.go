@@ -89,10 +89,14 @@ func TestDecodeStateRefuses(t *testing.T) {
 		{"more readings than bytes", []byte{0, 0, 0, 0, 0x80, 0x80, 0x02, 0, 0xff, 0xff, 3}, "ends early"},
 		{"a gap of 0", slices.Concat([]byte{0, 0, 0, 0, 2, 0, 0, 0}, prints[:5]), "of 0 ms does not fit"},
 		{"a run too long", slices.Concat([]byte{0, 0, 0, 0, 2, 0, 3, 0, 0}, prints[:5]), "a run of 2 gaps"},
-		{"a gap before all times", slices.Concat([]byte{0, 0, 0, 0, 2}, earliest, []byte{2, 0}, prints[:5]),
-			"before all times"},
-		{"judged from before all times", slices.Concat([]byte{0, 0, 0, 0, 1}, earliest, []byte{1}, prints[:3]),
-			"before all times"},
+		{
+			"a gap before all times", slices.Concat([]byte{0, 0, 0, 0, 2}, earliest, []byte{2, 0}, prints[:5]),
+			"before all times",
+		},
+		{
+			"judged from before all times", slices.Concat([]byte{0, 0, 0, 0, 1}, earliest, []byte{1}, prints[:3]),
+			"before all times",
+		},
 		{"a byte left over", make([]byte, 6), "left over"},
 	} {
 		_, err := DecodeState(append([]byte{stateVersion}, x.body...))

@@ -438,8 +438,10 @@ func TestMetadataOfHeldPartition(t *testing.T) {
 	var held []*kgo.Record
 	for i := range int64(10) {
 		at := Noon + 60*minute + i*second
-		held = append(held, &kgo.Record{Topic: string(p.Topics.Raw), Partition: 1, Timestamp: time.UnixMilli(at),
-			Value: fmt.Appendf(nil, `{"sensor_id":"s-2","timestamp":%d,"speed_mph":50}`, at)})
+		held = append(held, &kgo.Record{
+			Topic: string(p.Topics.Raw), Partition: 1, Timestamp: time.UnixMilli(at),
+			Value: fmt.Appendf(nil, `{"sensor_id":"s-2","timestamp":%d,"speed_mph":50}`, at),
+		})
 	}
 	p.Produce(p.Metadata("s-1"), waiting)
 	p.Produce(held...)

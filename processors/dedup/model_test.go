@@ -105,8 +105,10 @@ func TestModelValuesDoNotCollide(t *testing.T) {
 			for _, volume := range volumes {
 				for _, occupancy := range occupancies {
 					for _, lon := range []float64{-118, -118.25} {
-						r := codecs.RawReading{SpeedMPH: speed, VolumeVPH: volume, Occupancy: occupancy,
-							Latitude: lat, Longitude: codecs.Some(lon)}
+						r := codecs.RawReading{
+							SpeedMPH: speed, VolumeVPH: volume, Occupancy: occupancy,
+							Latitude: lat, Longitude: codecs.Some(lon),
+						}
 						print := fingerprint(&r)
 						if first, ok := seen[print]; ok && first != r {
 							t.Errorf("%+v and %+v", first, r)

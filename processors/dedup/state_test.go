@@ -15,7 +15,8 @@ import (
 func roundTrip(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, st **State) {
+}, st **State,
+) {
 	t.Helper()
 	data := (*st).AppendTo(nil)
 	decoded, err := DecodeState(data)

@@ -17,7 +17,8 @@ type stuckRun struct {
 // follow takes the next accepted reading and tells whether the detector is stuck. Values are compared as numbers;
 // a missing one is identical to a missing one.
 func (s *stuckRun) follow(speedMPH codecs.Null[float64], volumeVPH codecs.Null[int32],
-	occupancy codecs.Null[float64]) bool {
+	occupancy codecs.Null[float64],
+) bool {
 	if !volumeVPH.Valid || volumeVPH.V <= 0 {
 		*s = stuckRun{}
 		return false

@@ -21,7 +21,8 @@ const (
 // FlagsOf returns the data-quality flags of a reading, all but codecs.FlagStuck, which needs the readings before it.
 // A null value raises no flag. Where lanes are unknown, a detector is taken to watch one.
 func FlagsOf(speedMPH codecs.Null[float64], volumeVPH codecs.Null[int32], occupancy codecs.Null[float64],
-	lanes codecs.Null[int32]) codecs.Flags {
+	lanes codecs.Null[int32],
+) codecs.Flags {
 	v, hasV := speedMPH.V, speedMPH.Valid
 	q, hasQ := float64(volumeVPH.V), volumeVPH.Valid
 	occ, hasOcc := occupancy.V, occupancy.Valid

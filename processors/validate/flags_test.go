@@ -51,8 +51,10 @@ func TestFlagsOf(t *testing.T) {
 
 		{"speed 0 with volume", f(0), i(1), n, ni, codecs.FlagSpeedLow | codecs.FlagSpeedZeroWithVolume},
 		{"speed 0, volume 0", f(0), i(0), n, ni, codecs.FlagSpeedLow},
-		{"speed -0 with volume", f(math.Copysign(0, -1)), i(1), n, ni,
-			codecs.FlagSpeedLow | codecs.FlagSpeedZeroWithVolume},
+		{
+			"speed -0 with volume", f(math.Copysign(0, -1)), i(1), n, ni,
+			codecs.FlagSpeedLow | codecs.FlagSpeedZeroWithVolume,
+		},
 		{"volume 0 with speed", f(50), i(0), n, ni, codecs.FlagVolumeZeroWithSpeed},
 		{"volume null with speed", f(50), ni, n, ni, 0},
 		{"volume 0 with occupancy", n, i(0), f(0.5), ni, codecs.FlagVolumeZeroWithOccupancy},

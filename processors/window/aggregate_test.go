@@ -17,43 +17,63 @@ func TestAggregates(t *testing.T) {
 		avgSpeed, variance, minSpeed, maxSpeed, avgVolume, avgOccupancy, flow, harmonic null
 	}{
 		{name: "nothing measured", readings: [][3]null{{}, {}}},
-		{name: "one reading is its own mean, with no variance",
+		{
+			name:     "one reading is its own mean, with no variance",
 			readings: [][3]null{{some(v), some(q), some(8.3)}},
 			avgSpeed: some(v), variance: some(0), minSpeed: some(v), maxSpeed: some(v),
-			avgVolume: some(q), avgOccupancy: some(8.3), flow: some(q * v / q), harmonic: some(q / (q / v))},
-		{name: "zeros are values: a standing queue",
+			avgVolume: some(q), avgOccupancy: some(8.3), flow: some(q * v / q), harmonic: some(q / (q / v)),
+		},
+		{
+			name:     "zeros are values: a standing queue",
 			readings: [][3]null{{some(0), some(0), some(100)}, {some(0), some(0), some(0)}},
 			avgSpeed: some(0), variance: some(0), minSpeed: some(0), maxSpeed: some(0),
-			avgVolume: some(0), avgOccupancy: some(50)},
-		{name: "no vehicle, no speed",
+			avgVolume: some(0), avgOccupancy: some(50),
+		},
+		{
+			name:      "no vehicle, no speed",
 			readings:  [][3]null{{none, some(0), some(0)}, {none, some(0), some(0)}},
-			avgVolume: some(0), avgOccupancy: some(0)},
-		{name: "averages over what is present",
+			avgVolume: some(0), avgOccupancy: some(0),
+		},
+		{
+			name:     "averages over what is present",
 			readings: [][3]null{{some(30)}, {none, some(900)}, {none, none, some(12)}, {some(50)}},
 			avgSpeed: some(40), variance: some(100), minSpeed: some(30), maxSpeed: some(50),
-			avgVolume: some(900), avgOccupancy: some(12)},
-		{name: "population variance: divided by n",
+			avgVolume: some(900), avgOccupancy: some(12),
+		},
+		{
+			name:     "population variance: divided by n",
 			readings: [][3]null{{some(2)}, {some(4)}, {some(4)}, {some(4)}, {some(5)}, {some(5)}, {some(7)}, {some(9)}},
-			avgSpeed: some(5), variance: some(4), minSpeed: some(2), maxSpeed: some(9)},
-		{name: "three mean speeds: arithmetic, flow-weighted, harmonic",
+			avgSpeed: some(5), variance: some(4), minSpeed: some(2), maxSpeed: some(9),
+		},
+		{
+			name:     "three mean speeds: arithmetic, flow-weighted, harmonic",
 			readings: [][3]null{{some(60), some(1200)}, {some(20), some(400)}},
 			avgSpeed: some(40), variance: some(400), minSpeed: some(20), maxSpeed: some(60),
-			avgVolume: some(800), flow: some(50), harmonic: some(40)}, // 1600 / (20 + 20)
-		{name: "speed and volume count as a pair only together",
+			avgVolume: some(800), flow: some(50), harmonic: some(40),
+		}, // 1600 / (20 + 20)
+		{
+			name:     "speed and volume count as a pair only together",
 			readings: [][3]null{{some(60), some(600)}, {some(10), none}, {none, some(9000)}},
 			avgSpeed: some(35), variance: some(625), minSpeed: some(10), maxSpeed: some(60),
-			avgVolume: some(4800), flow: some(60), harmonic: some(60)},
-		{name: "below 5 mph is out of the harmonic mean, and only there",
+			avgVolume: some(4800), flow: some(60), harmonic: some(60),
+		},
+		{
+			name:     "below 5 mph is out of the harmonic mean, and only there",
 			readings: [][3]null{{some(4.9375), some(600)}, {some(5), some(600)}},
 			avgSpeed: some(4.96875), variance: some(0.0009765625), minSpeed: some(4.9375), maxSpeed: some(5),
-			avgVolume: some(600), flow: some(4.96875), harmonic: some(5)},
-		{name: "only slow readings: no harmonic mean",
+			avgVolume: some(600), flow: some(4.96875), harmonic: some(5),
+		},
+		{
+			name:     "only slow readings: no harmonic mean",
 			readings: [][3]null{{some(0), some(600)}, {some(4), some(600)}},
 			avgSpeed: some(2), variance: some(4), minSpeed: some(0), maxSpeed: some(4),
-			avgVolume: some(600), flow: some(2)},
-		{name: "speed without volume: no flow",
+			avgVolume: some(600), flow: some(2),
+		},
+		{
+			name:     "speed without volume: no flow",
 			readings: [][3]null{{some(60), some(0)}},
-			avgSpeed: some(60), variance: some(0), minSpeed: some(60), maxSpeed: some(60), avgVolume: some(0)},
+			avgSpeed: some(60), variance: some(0), minSpeed: some(60), maxSpeed: some(60), avgVolume: some(0),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSensor()
@@ -68,10 +88,14 @@ func TestAggregates(t *testing.T) {
 				name      string
 				got, want null
 			}{
-				{"avg_speed", w.AvgSpeed, c.avgSpeed}, {"speed_variance", w.SpeedVariance, c.variance},
-				{"min_speed", w.MinSpeed, c.minSpeed}, {"max_speed", w.MaxSpeed, c.maxSpeed},
-				{"avg_volume", w.AvgVolume, c.avgVolume}, {"avg_occupancy", w.AvgOccupancy, c.avgOccupancy},
-				{"flow_weighted_speed", w.FlowWeightedSpeed, c.flow}, {"harmonic_speed", w.HarmonicSpeed, c.harmonic},
+				{"avg_speed", w.AvgSpeed, c.avgSpeed},
+				{"speed_variance", w.SpeedVariance, c.variance},
+				{"min_speed", w.MinSpeed, c.minSpeed},
+				{"max_speed", w.MaxSpeed, c.maxSpeed},
+				{"avg_volume", w.AvgVolume, c.avgVolume},
+				{"avg_occupancy", w.AvgOccupancy, c.avgOccupancy},
+				{"flow_weighted_speed", w.FlowWeightedSpeed, c.flow},
+				{"harmonic_speed", w.HarmonicSpeed, c.harmonic},
 			} {
 				if f.got != f.want {
 					t.Errorf("%s is %+v, want %+v", f.name, f.got, f.want)

@@ -135,13 +135,26 @@ func TestFloats(t *testing.T) {
 		kind floatKind
 		len  int
 	}{
-		{0, floatWhole, 1}, {1, floatWhole, 1}, {127, floatWhole, 1}, {128, floatWhole, 2},
-		{1<<49 - 1, floatWhole, 7}, {1 << 49, floatFull, 8},
-		{64.375, floatDecimal3, 3}, {0.001, floatDecimal3, 1}, {8.5, floatDecimal3, 2},
-		{62.66666667, floatDecimal8, 5}, {1e-8, floatDecimal8, 1},
-		{1e-9, floatFull, 8}, {59.142857142857146, floatFull, 8}, {0.30000000000000004, floatFull, 8},
-		{-1, floatFull, 8}, {math.Copysign(0, -1), floatFull, 8}, {math.MaxFloat64, floatFull, 8},
-		{math.SmallestNonzeroFloat64, floatFull, 8}, {math.Inf(1), floatFull, 8}, {math.NaN(), floatFull, 8},
+		{0, floatWhole, 1},
+		{1, floatWhole, 1},
+		{127, floatWhole, 1},
+		{128, floatWhole, 2},
+		{1<<49 - 1, floatWhole, 7},
+		{1 << 49, floatFull, 8},
+		{64.375, floatDecimal3, 3},
+		{0.001, floatDecimal3, 1},
+		{8.5, floatDecimal3, 2},
+		{62.66666667, floatDecimal8, 5},
+		{1e-8, floatDecimal8, 1},
+		{1e-9, floatFull, 8},
+		{59.142857142857146, floatFull, 8},
+		{0.30000000000000004, floatFull, 8},
+		{-1, floatFull, 8},
+		{math.Copysign(0, -1), floatFull, 8},
+		{math.MaxFloat64, floatFull, 8},
+		{math.SmallestNonzeroFloat64, floatFull, 8},
+		{math.Inf(1), floatFull, 8},
+		{math.NaN(), floatFull, 8},
 	} {
 		b, kind := appendFloat(nil, c.v)
 		if kind != c.kind || len(b) != c.len {
@@ -188,10 +201,14 @@ func TestDecodeImpossible(t *testing.T) {
 		{name: "revision without reason", state: func(s *State) { s.windows[0].revision = 1 }, want: "disagree"},
 		{name: "reason without revision", state: func(s *State) { s.windows[0].reason = closeLate }, want: "disagree"},
 		{name: "a count below 0", state: func(s *State) { s.windows[0].count = -1 }, want: "is above"},
-		{name: "unknown part", window: func(b []byte, first int) []byte { b[first+2] |= 0x10; return b },
-			want: "unknown part"},
-		{name: "unknown flag", window: func(b []byte, _ int) []byte { b[len(b)-flagCounted+1] <<= 1; return b },
-			want: "unknown flag"},
+		{
+			name: "unknown part", window: func(b []byte, first int) []byte { b[first+2] |= 0x10; return b },
+			want: "unknown part",
+		},
+		{
+			name: "unknown flag", window: func(b []byte, _ int) []byte { b[len(b)-flagCounted+1] <<= 1; return b },
+			want: "unknown flag",
+		},
 		{name: "start below int64", window: func(b []byte, first int) []byte {
 			return slices.Replace(b, first+headerLen, first+headerLen+1, binary.AppendUvarint(nil, 1<<62)...)
 		}, want: "more than 64 bits"},

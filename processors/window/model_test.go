@@ -27,8 +27,10 @@ type model struct {
 }
 
 func newModel(o Options) *model {
-	return &model{o: o, readings: map[int64][]codecs.Reading{}, revisions: map[int64]int32{},
-		reasons: map[int64]codecs.CloseReason{}}
+	return &model{
+		o: o, readings: map[int64][]codecs.Reading{}, revisions: map[int64]int32{},
+		reasons: map[int64]codecs.CloseReason{},
+	}
 }
 
 func (m *model) remembered(start int64) bool {
@@ -163,7 +165,8 @@ func closeTo(got, want codecs.WindowAggregate) error {
 		got  *codecs.Null[float64]
 		want codecs.Null[float64]
 	}{
-		{"avg_speed", &got.AvgSpeed, want.AvgSpeed}, {"avg_occupancy", &got.AvgOccupancy, want.AvgOccupancy},
+		{"avg_speed", &got.AvgSpeed, want.AvgSpeed},
+		{"avg_occupancy", &got.AvgOccupancy, want.AvgOccupancy},
 		{"speed_variance", &got.SpeedVariance, want.SpeedVariance},
 		{"flow_weighted_speed", &got.FlowWeightedSpeed, want.FlowWeightedSpeed},
 		{"harmonic_speed", &got.HarmonicSpeed, want.HarmonicSpeed},
@@ -220,7 +223,8 @@ func drawLog(t *rapid.T, o Options) []event {
 		rapid.Int64Range(-90*second, 90*second),
 		rapid.Int64Range(-90*minute, 20*minute),
 		rapid.Custom(func(t *rapid.T) int64 {
-			return rapid.SampledFrom(edges).Draw(t, "edge") - rapid.SampledFrom(edges).Draw(t, "edge")
+			to := rapid.SampledFrom(edges).Draw(t, "to")
+			return to - rapid.SampledFrom(edges).Draw(t, "from")
 		}),
 	)
 	watermark, sequence := noon, int64(0)

@@ -29,6 +29,11 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) *Metrics {
 			Name: metricPrefix + "oldest_unarchived_seconds",
 			Help: "Age of the oldest record that was read and is not archived; 0 where there is none.",
 		}, m.oldestSeconds))
+	for _, t := range Tables { // a count that has not begun is 0, not absent
+		m.files.WithLabelValues(t.String())
+		m.bytes.WithLabelValues(t.String())
+		m.rows.WithLabelValues(t.String())
+	}
 	return m
 }
 

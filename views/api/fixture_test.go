@@ -102,16 +102,20 @@ func newFixture(sensors ...Sensor) *fixture {
 	f := &fixture{
 		directory: &memoryDirectory{sensors: make(map[string]Sensor)},
 		hub:       newHub("e1", 0),
-		readiness: &memoryReadiness{roles: []Role{{Name: RoleServe, Ready: true,
-			Partitions: []Partition{{Ready: true, Offset: 7, End: 7}}}}},
+		readiness: &memoryReadiness{roles: []Role{{
+			Name: RoleServe, Ready: true,
+			Partitions: []Partition{{Ready: true, Offset: 7, End: 7}},
+		}}},
 		options: DefaultOptions(),
 	}
 	for _, s := range sensors {
 		f.directory.put(s)
 	}
 	f.options.Directory, f.options.Changes, f.options.Readiness = f.directory, f.hub, f.readiness
-	f.options.Pipeline = fixedPipeline{Read: 10, Accepted: 7, Rejected: map[string]int64{"late": 1, "duplicate": 1},
-		Sensor: 1, WindowsPublished: map[string]int64{"watermark": 2}, Lag: codecs.Some(int64(3))}
+	f.options.Pipeline = fixedPipeline{
+		Read: 10, Accepted: 7, Rejected: map[string]int64{"late": 1, "duplicate": 1},
+		Sensor: 1, WindowsPublished: map[string]int64{"watermark": 2}, Lag: codecs.Some(int64(3)),
+	}
 	f.options.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		_, _ = io.WriteString(w, "up 1\n")
@@ -186,8 +190,10 @@ func sensorWith(id string) Sensor {
 	published.Revision, published.CloseReason = 2, codecs.CloseLate
 	return Sensor{
 		ID: id, HasMeta: true,
-		Meta: codecs.Sensor{SensorID: id, Latitude: 34.15, Longitude: -118.31, Freeway: codecs.Some("I-5"),
-			Direction: codecs.Some("N"), Lanes: codecs.Some(int32(4)), LengthMi: codecs.Some(0.42)},
+		Meta: codecs.Sensor{
+			SensorID: id, Latitude: 34.15, Longitude: -118.31, Freeway: codecs.Some("I-5"),
+			Direction: codecs.Some("N"), Lanes: codecs.Some(int32(4)), LengthMi: codecs.Some(0.42),
+		},
 		Watermark:      codecs.Some(t0 + 270_000),
 		LastReceivedAt: codecs.Some(t0 + 271_250),
 		Windows:        []codecs.WindowAggregate{published, windowAt(id, t0)},

@@ -20,8 +20,10 @@ func TestHealth(t *testing.T) {
 	windows := func(n int, arrived int32, flag string, flagged int32) []codecs.WindowAggregate {
 		var list []codecs.WindowAggregate
 		for i := range n {
-			w := codecs.WindowAggregate{WindowStart: t0 + int64(i)*5*minute, WindowEnd: t0 + int64(i+1)*5*minute,
-				MessageCount: arrived, ExpectedCount: 100}
+			w := codecs.WindowAggregate{
+				WindowStart: t0 + int64(i)*5*minute, WindowEnd: t0 + int64(i+1)*5*minute,
+				MessageCount: arrived, ExpectedCount: 100,
+			}
 			if flag != "" {
 				w.FlagCounts[bit(flag)] = flagged
 			}
@@ -44,15 +46,21 @@ func TestHealth(t *testing.T) {
 		{"59 % arrive", windows(3, 59, "", 0), false, HealthSuspect, []HealthReason{HealthInsufficient}},
 		{"too few windows to judge", windows(2, 59, "", 0), false, HealthOK, nil},
 		{"windows without a reading count", hole, false, HealthSuspect, []HealthReason{HealthInsufficient}},
-		{"occupancy high in 20 %", windows(1, 100, "occupancy_high", 20), false, HealthSuspect,
-			[]HealthReason{HealthHighOccupancy}},
+		{
+			"occupancy high in 20 %", windows(1, 100, "occupancy_high", 20), false, HealthSuspect,
+			[]HealthReason{HealthHighOccupancy},
+		},
 		{"occupancy high in 19 %", windows(1, 100, "occupancy_high", 19), false, HealthOK, nil},
 		{"too few readings to judge", windows(1, 29, "occupancy_high", 29), false, HealthOK, nil},
-		{"occupied without volume in 2 %", windows(1, 100, "volume_zero_with_occupancy", 2), false, HealthSuspect,
-			[]HealthReason{HealthIntermittent}},
+		{
+			"occupied without volume in 2 %", windows(1, 100, "volume_zero_with_occupancy", 2), false, HealthSuspect,
+			[]HealthReason{HealthIntermittent},
+		},
 		{"occupied without volume in 1 %", windows(1, 100, "volume_zero_with_occupancy", 1), false, HealthOK, nil},
-		{"volume without occupancy in 50 %", windows(1, 100, "occupancy_zero_with_volume", 50), false, HealthSuspect,
-			[]HealthReason{HealthIntermittent}},
+		{
+			"volume without occupancy in 50 %", windows(1, 100, "occupancy_zero_with_volume", 50), false, HealthSuspect,
+			[]HealthReason{HealthIntermittent},
+		},
 		{"volume without occupancy in 49 %", windows(1, 100, "occupancy_zero_with_volume", 49), false, HealthOK, nil},
 		{"stuck once", windows(1, 10, "stuck", 1), false, HealthSuspect, []HealthReason{HealthStuck}},
 		{"silent and stuck", windows(1, 10, "stuck", 1), true, HealthSilent, []HealthReason{HealthStuck}},

@@ -99,8 +99,10 @@ func TestStreamOrder(t *testing.T) {
 	c := open(t, serve(t, f), "")
 	c.expect([]string{"id: e1-1"})
 	f.hub.testWindow("a", t0, 1)
-	c.expect([]string{"event: window\ndata: {\"sensor_id\":\"a\",\"window_start\":\"2026-03-01T08:00:00Z\"",
-		`"watermark":"2026-03-01T08:00:00Z"}`, "id: e1-2"})
+	c.expect([]string{
+		"event: window\ndata: {\"sensor_id\":\"a\",\"window_start\":\"2026-03-01T08:00:00Z\"",
+		`"watermark":"2026-03-01T08:00:00Z"}`, "id: e1-2",
+	})
 	f.hub.Sensor(Sensor{ID: "a\nb", Silent: true})
 	c.expect([]string{"event: sensor\ndata: {\"sensor_id\":\"a\\nb\"", `"silent":true`, "id: e1-3"})
 	f.hub.Removed("a\nb")
@@ -188,8 +190,10 @@ func (c *slowConnection) SetWriteDeadline(time.Time) error { c.deadlines++; retu
 func (c *slowConnection) FlushError() error                { return nil }
 
 func newSlowConnection() *slowConnection {
-	return &slowConnection{ResponseWriter: httptest.NewRecorder(), entered: make(chan struct{}),
-		release: make(chan struct{}), written: make(chan string, 10)}
+	return &slowConnection{
+		ResponseWriter: httptest.NewRecorder(), entered: make(chan struct{}),
+		release: make(chan struct{}), written: make(chan string, 10),
+	}
 }
 
 func (c *slowConnection) follow(ctx context.Context, h *Hub) <-chan error {

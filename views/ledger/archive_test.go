@@ -176,15 +176,26 @@ func TestArchiveOfRepeats(t *testing.T) {
 	p := w.event(codecs.KindReading, "100", 9).Partition
 	records := w.events[p]
 	w.events[p] = slices.Concat(records[:len(records)/2], records[2:])
-	// A gap, then what is missing: the second half of the first pass loses a record that the second pass brings.
-	w.events[p] = slices.Delete(w.events[p], len(records)/2-1, len(records)/2)
+	// A gap: the first pass loses a reading, which the second pass brings, with those of its sensor that stood beyond it.
+	gap := slices.IndexFunc(w.events[p][4:], func(r *kgo.Record) bool {
+		kind, _ := header(r, codecs.HeaderKind)
+		return kind == string(codecs.KindReading)
+	})
+	w.events[p] = slices.Delete(w.events[p], 4+gap, 5+gap)
 	for i, r := range w.events[p] {
 		c := *r
 		c.Offset = int64(i)
 		w.events[p][i] = &c
 	}
-	fill(t, w, mem, inTwo)
+	pass := int64(len(records)/2 - 1)
+	fill(t, w, mem, func(int64) []int64 { return []int64{pass} }) // what stands beyond the gap has no row yet
 	only(t, load(t, w, mem).verify(), nil)
+	fill(t, w, mem, func(end int64) []int64 { return []int64{end} })
+	r := load(t, w, mem).verify()
+	only(t, r, nil)
+	if n := r.Totals; n.Proved != n.Readings+n.Windows || n.Proved == 0 {
+		t.Errorf("%d rows, and %d are asked for", n.Readings+n.Windows, n.Proved)
+	}
 }
 
 // Each alteration of the archive is an exception that names its file and row, or the record whose row is missing.

@@ -88,8 +88,10 @@ func TestWindowsThatLag(t *testing.T) {
 		w.clock = dayStart + int64(step)*30_000
 		w.send(codecs.RawReading{SensorID: "100", Timestamp: codecs.Some(w.clock), SpeedMPH: codecs.Some(float64(step))})
 		if step > 30 {
-			w.send(codecs.RawReading{SensorID: "100", Timestamp: codecs.Some(w.clock - 600_001),
-				SpeedMPH: codecs.Some(float64(step))})
+			w.send(codecs.RawReading{
+				SensorID: "100", Timestamp: codecs.Some(w.clock - 600_001),
+				SpeedMPH: codecs.Some(float64(step)),
+			})
 		}
 	}
 	committed := int64(len(w.events[w.partition("100")]))

@@ -53,8 +53,8 @@ func (o *VerifyOptions) noteExtent(ctx context.Context, adm *kadm.Client) (n not
 }
 
 // asCopy proves topics to their ends where there are outcomes and no group has committed anything: topics that were
-// copied from the cluster that made them, or whose groups were forgotten. Whoever copies topics of a pipeline that is
-// not caught up will see the rest as missing.
+// copied from the cluster that made them, or whose groups were forgotten. Of traffic-raw that is as far as the last
+// outcome of each partition, see boundByOutcomes.
 func (n *noted) asCopy(dedup, window kadm.OffsetResponses) {
 	outcomes := func(s Span) bool { return s.End > s.Start }
 	if len(dedup) > 0 || len(window) > 0 || !slices.ContainsFunc(n.Events, outcomes) && !slices.ContainsFunc(n.Rejects, outcomes) {

@@ -16,10 +16,16 @@ func drawWorld(t *rapid.T) *world {
 	w := newWorld()
 	ids := []string{"1", "2", "3", "4"}
 	sensor := rapid.SampledFrom(ids)
-	speeds := rapid.SampledFrom([]codecs.Null[float64]{{}, codecs.Some(0.0), codecs.Some(4.9), codecs.Some(5.0),
-		codecs.Some(61.3), codecs.Some(99.9), codecs.Some(101.0), codecs.Some(130.0)})
-	volumes := rapid.SampledFrom([]codecs.Null[int64]{{}, codecs.Some[int64](0), codecs.Some[int64](600),
-		codecs.Some[int64](5000)})
+	speeds := rapid.SampledFrom([]codecs.Null[float64]{
+		{},
+		codecs.Some(0.0), codecs.Some(4.9), codecs.Some(5.0),
+		codecs.Some(61.3), codecs.Some(99.9), codecs.Some(101.0), codecs.Some(130.0),
+	})
+	volumes := rapid.SampledFrom([]codecs.Null[int64]{
+		{},
+		codecs.Some[int64](0), codecs.Some[int64](600),
+		codecs.Some[int64](5000),
+	})
 	occupancies := rapid.SampledFrom([]codecs.Null[float64]{{}, codecs.Some(0.0), codecs.Some(7.7), codecs.Some(97.0)})
 	for _, id := range ids[:3] {
 		w.load(id, &codecs.Sensor{SensorID: id, Latitude: 34, Longitude: -118, Lanes: codecs.Some[int32](2)})
@@ -42,8 +48,10 @@ func drawWorld(t *rapid.T) *world {
 			}
 		default:
 			late := rapid.SampledFrom([]int64{0, 0, 0, 1, 60_000, 400_000, 4_000_000}).Draw(t, "late")
-			w.send(codecs.RawReading{SensorID: id, Timestamp: codecs.Some(w.clock - late), SpeedMPH: speeds.Draw(t, "speed"),
-				VolumeVPH: volumes.Draw(t, "volume"), Occupancy: occupancies.Draw(t, "occupancy")})
+			w.send(codecs.RawReading{
+				SensorID: id, Timestamp: codecs.Some(w.clock - late), SpeedMPH: speeds.Draw(t, "speed"),
+				VolumeVPH: volumes.Draw(t, "volume"), Occupancy: occupancies.Draw(t, "occupancy"),
+			})
 		}
 		if !w.hold {
 			w.flush()

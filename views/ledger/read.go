@@ -15,7 +15,8 @@ import (
 // A span ends with its last offset, which the broker gives: the last stable offset is behind a record, or behind the
 // marker of a transaction.
 func (o *VerifyOptions) read(ctx context.Context, stage string, topics map[string][]Span,
-	each func(*kgo.Record) (done bool, err error)) error {
+	each func(*kgo.Record) (done bool, err error),
+) error {
 	p := newProgress(stage, topics, o.Progress)
 	if len(p.left) == 0 {
 		return nil

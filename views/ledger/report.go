@@ -88,6 +88,9 @@ func (r *Report) AddArchive(a *ArchiveReport) {
 
 // Close ends the ledger: everything that was still waited for is now missing or pending.
 func (l *Ledger) Close() *Report {
+	if l.x.Copied {
+		l.boundByOutcomes()
+	}
 	l.closeOutcomes(l.o.EventsTopic, l.events, l.x.Events)
 	l.closeOutcomes(l.o.RejectsTopic, l.rejects, l.x.Rejects)
 	for _, id := range slices.Sorted(maps.Keys(l.sensors)) {
@@ -183,6 +186,18 @@ func (l *Ledger) pending(source codecs.Source) bool {
 }
 
 // closeRaw counts the fates of the records of a raw partition, and reports those without one.
+// boundByOutcomes takes what stands before the last outcome of each partition for committed, since the dedup group goes
+// in order. What follows may not have been judged yet.
+func (l *Ledger) boundByOutcomes() {
+	for p := range l.raw {
+		span := &l.x.Raw[p]
+		for span.Committed > span.Start &&
+			l.raw[p].slots.get(span.Committed-1).state&(slotAccepted|slotRejected) == 0 {
+			span.Committed--
+		}
+	}
+}
+
 func (l *Ledger) closeRaw(partition int32) Range {
 	p, span := &l.raw[partition], l.x.Raw[partition]
 	r := Range{Partition: partition, Start: span.Start, End: span.End, Records: p.records}

@@ -54,8 +54,10 @@ func startCluster(t *testing.T, w *world) *cluster {
 func (c *cluster) produce(records ...*kgo.Record) {
 	c.t.Helper()
 	for _, r := range records {
-		p := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers,
-			Timestamp: r.Timestamp}
+		p := &kgo.Record{
+			Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers,
+			Timestamp: r.Timestamp,
+		}
 		if err := c.client.ProduceSync(c.t.Context(), p).FirstErr(); err != nil {
 			c.t.Fatal(err)
 		}
@@ -138,12 +140,12 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Commits bound the range: nothing is committed at first.
+// Commits bound the range. Where there are none, in a copy of the topics or before the first, the outcomes do.
 func TestVerifyBeforeCommit(t *testing.T) {
 	w := day()
 	w.addRaw("100", []byte("{}")) // still to be processed
 	c := startCluster(t, w)
-	if r := c.verify(); !r.OK() || r.Totals.Pending == 0 || r.Verdict != VerdictNothing {
+	if r := c.verify(); !r.OK() || r.Totals.Pending != 1 || r.Verdict != VerdictClean || !r.Copied {
 		t.Errorf("before any commit: %+v", r)
 	}
 	c.commitAll(w)
@@ -160,7 +162,8 @@ func TestVerifyLoop(t *testing.T) {
 	c := startCluster(t, w)
 	c.commitAll(w)
 	c.produce(&kgo.Record{Topic: c.o.LoopTopic, Timestamp: raw.Timestamp, Headers: []kgo.RecordHeader{
-		{Key: codecs.HeaderSource, Value: []byte(place(raw))}}})
+		{Key: codecs.HeaderSource, Value: []byte(place(raw))},
+	}})
 	if r := c.verify(); !r.OK() || r.Totals.Pending != 1 {
 		t.Errorf("on the loop: %+v", r)
 	}
@@ -202,8 +205,10 @@ func TestVerifyTruncated(t *testing.T) {
 func (c *cluster) unlimited(topic string) {
 	c.t.Helper()
 	forever := "-1"
-	_, err := c.adm.AlterTopicConfigs(c.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms",
-		Value: &forever}}, topic)
+	_, err := c.adm.AlterTopicConfigs(c.t.Context(), []kadm.AlterConfig{{
+		Op: kadm.SetConfig, Name: "retention.ms",
+		Value: &forever,
+	}}, topic)
 	if err != nil {
 		c.t.Fatal(err)
 	}

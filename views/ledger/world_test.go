@@ -101,7 +101,6 @@ type worldWindow struct {
 	speeds, volumes, occupancies           int
 	meanSpeed, m2, sumVolume, sumOccupancy float64
 	q, qv, movingQ, movingTime             float64
-	lastIntervalS                          codecs.Null[int32]
 }
 
 const (
@@ -129,8 +128,10 @@ func (w *world) partition(key string) int32 {
 func (w *world) sensor(id string) *worldSensor {
 	s := w.sensors[id]
 	if s == nil {
-		s = &worldSensor{accepted: make(map[int64]codecs.RawReading), windows: make(map[int64]*worldWindow),
-			watermark: math.MinInt64}
+		s = &worldSensor{
+			accepted: make(map[int64]codecs.RawReading), windows: make(map[int64]*worldWindow),
+			watermark: math.MinInt64,
+		}
 		w.sensors[id] = s
 	}
 	return s
@@ -138,8 +139,10 @@ func (w *world) sensor(id string) *worldSensor {
 
 // add appends a record to a topic.
 func (w *world) add(topic [][]*kgo.Record, name string, p int32, key, value []byte, headers ...string) *kgo.Record {
-	r := &kgo.Record{Topic: name, Partition: p, Offset: int64(len(topic[p])), Key: key, Value: value,
-		Timestamp: time.UnixMilli(w.clock)}
+	r := &kgo.Record{
+		Topic: name, Partition: p, Offset: int64(len(topic[p])), Key: key, Value: value,
+		Timestamp: time.UnixMilli(w.clock),
+	}
 	for i := 0; i < len(headers); i += 2 {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: headers[i], Value: []byte(headers[i+1])})
 	}
@@ -232,8 +235,10 @@ func (w *world) aggregate(s *worldSensor, v *codecs.Reading) {
 	start := v.Timestamp - v.Timestamp%length
 	x := s.windows[start]
 	if x == nil {
-		x = &worldWindow{WindowAggregate: codecs.WindowAggregate{SensorID: v.SensorID, WindowStart: start,
-			WindowEnd: start + length}}
+		x = &worldWindow{WindowAggregate: codecs.WindowAggregate{
+			SensorID: v.SensorID, WindowStart: start,
+			WindowEnd: start + length,
+		}}
 		s.windows[start] = x
 	}
 	x.fold(v, &w.o)
@@ -316,11 +321,13 @@ func (w *world) publish(s *worldSensor, x *worldWindow, why codecs.CloseReason) 
 	x.CloseReason = why
 	s.ordinal++
 	key := []byte(x.SensorID)
-	s.waiting = append(s.waiting, &kgo.Record{Key: key, Value: codecs.AppendWindow(nil, schemaID, &x.WindowAggregate),
+	s.waiting = append(s.waiting, &kgo.Record{
+		Key: key, Value: codecs.AppendWindow(nil, schemaID, &x.WindowAggregate),
 		Headers: []kgo.RecordHeader{
 			{Key: codecs.HeaderKind, Value: []byte(codecs.KindWindow)},
 			{Key: codecs.HeaderOrdinal, Value: strconv.AppendInt(nil, s.ordinal, 10)},
-		}})
+		},
+	})
 	if !w.hold {
 		w.flush()
 	}
@@ -395,8 +402,10 @@ func renumber(topic [][]*kgo.Record) {
 func day() *world {
 	w := newWorld()
 	for i, id := range []string{"100", "200", "300", "400"} {
-		w.load(id, &codecs.Sensor{SensorID: id, Latitude: 34 + float64(i)/100, Longitude: -118, Freeway: codecs.Some("I-5"),
-			Direction: codecs.Some("N"), Lanes: codecs.Some(int32(i + 1)), IntervalS: codecs.Some(int32(30))})
+		w.load(id, &codecs.Sensor{
+			SensorID: id, Latitude: 34 + float64(i)/100, Longitude: -118, Freeway: codecs.Some("I-5"),
+			Direction: codecs.Some("N"), Lanes: codecs.Some(int32(i + 1)), IntervalS: codecs.Some(int32(30)),
+		})
 	}
 	w.load("500", &codecs.Sensor{SensorID: "500", Latitude: 34.1, Longitude: -118.1})
 	w.addUndecodable("100")
@@ -407,9 +416,11 @@ func day() *world {
 			if step > 40 && id == "400" {
 				continue // it falls silent
 			}
-			r := codecs.RawReading{SensorID: id, Timestamp: codecs.Some(w.clock - 2_000),
+			r := codecs.RawReading{
+				SensorID: id, Timestamp: codecs.Some(w.clock - 2_000),
 				SpeedMPH:  codecs.Some(40 + 10*math.Sin(float64(step+i))),
-				VolumeVPH: codecs.Some(int64(600 + 60*((step+i)%7))), Occupancy: codecs.Some(5 + float64(step%5))}
+				VolumeVPH: codecs.Some(int64(600 + 60*((step+i)%7))), Occupancy: codecs.Some(5 + float64(step%5)),
+			}
 			switch {
 			case id == "300" && step < 12: // stuck
 				r.SpeedMPH, r.VolumeVPH, r.Occupancy = codecs.Some(30.0), codecs.Some(int64(900)), codecs.Some(9.0)
