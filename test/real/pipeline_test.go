@@ -23,6 +23,10 @@ func start(t *testing.T, c config.Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runApp(t, a)
+}
+
+func runApp(t *testing.T, a *app.App) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{App: a, t: t, cancel: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- a.Run(ctx) }()

@@ -197,10 +197,30 @@ func TestRegistryEvolution(t *testing.T) {
 	}
 }
 
-// gate is a way to the registry that can be closed: connections are refused as by a host on which nothing listens.
+// gate is a way to the registry that can be closed: every request is then cut off without an answer.
 type gate struct {
-	URL  string
-	open atomic.Bool
+	URL     string
+	open    atomic.Bool
+	refused chan struct{} // somebody came while it was closed
+}
+
+// wait returns when somebody has come in vain.
+func (g *gate) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-g.refused:
+	case <-time.After(patience):
+		t.Fatal("nobody asks the registry")
+	}
+}
+
+// shut closes the gate and forgets who came before.
+func (g *gate) shut() {
+	g.open.Store(false)
+	select {
+	case <-g.refused:
+	default:
+	}
 }
 
 func newGate(t *testing.T, target string) *gate {
@@ -215,14 +235,18 @@ func newGate(t *testing.T, target string) *gate {
 		},
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
-	g := new(gate)
+	g := &gate{refused: make(chan struct{}, 1)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.open.Load() {
-			panic(http.ErrAbortHandler) // the connection is cut without an answer
+			select {
+			case g.refused <- struct{}{}:
+			default:
+			}
+			panic(http.ErrAbortHandler)
 		}
 		proxy.ServeHTTP(w, r)
 	})}
@@ -248,7 +272,7 @@ func TestRegistryAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.open.Store(false)
+	g.shut()
 	waits := make(chan error, 100)
 	d := codecs.RawDecoder{OnWait: func(_ int32, err error, _ time.Duration) { waits <- err }}
 	learned := make(chan error, 1)
