@@ -54,7 +54,8 @@ func archiveHolds(t *testing.T, url string, o *outcomes) {
 }
 
 func eachRow[R any](t *testing.T, fsys archive.FS, table archive.Table,
-	read func(archive.Reader, string) ([]R, error), each func(file string, row R)) {
+	read func(archive.Reader, string) ([]R, error), each func(file string, row R),
+) {
 	t.Helper()
 	for file, err := range archive.Walk(fsys, table) {
 		if err != nil {

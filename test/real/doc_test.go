@@ -1,6 +1,6 @@
 // Package real runs Gantry on a real Kafka, a real schema registry and a real HDFS, and compares what they hold in the
-// end with what was fed. The servers are those of GANTRY_KAFKA_BROKERS, GANTRY_REGISTRY_URL and GANTRY_ARCHIVE_URL, which
-// make test-real sets; without them every test is skipped.
+// end with what was fed. The servers are those of GANTRY_KAFKA_BROKERS, GANTRY_REGISTRY_URL and GANTRY_ARCHIVE_URL,
+// which make test-real sets; without them every test is skipped.
 //
 // The names of groups and tables are fixed, so that each test deletes all topics and groups of Gantry at its start, and
 // no two of them run at once. Never point it at servers whose data anybody needs.
@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -80,15 +79,4 @@ func openArchive(t *testing.T, url string) archive.FS {
 // logTo makes a log of warnings that appears with the output of the test.
 func logTo(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-}
-
-func write(t *testing.T, path, text string) string {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

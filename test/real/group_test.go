@@ -126,8 +126,8 @@ func (s *steady) run(ctx context.Context, client *kgo.Client, sensors []codecs.S
 }
 
 // Three processes share the partitions under a steady load. One is stopped, one is killed, ones come back or are new,
-// within the session time-out and beyond it; nothing of that changes a result. How long each partition pauses for each of
-// these is printed.
+// within the session time-out and beyond it; nothing of that changes a result. How long each partition pauses for each
+// of these is printed.
 func TestGroup(t *testing.T) {
 	seed := number(t, "GANTRY_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("GANTRY_SEED=%d", seed)

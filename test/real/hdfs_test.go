@@ -12,8 +12,8 @@ import (
 	"gantry/store/archive/fstest"
 )
 
-// HDFS keeps the contract that the archive's commits rest on: what is written is whole, exclusive is exclusive, a rename
-// is one step, also for a user whom permissions bind.
+// HDFS keeps the contract that the archive's commits rest on: what is written is whole, exclusive is exclusive, a
+// rename is one step, also for a user whom permissions bind.
 func TestHDFSContract(t *testing.T) {
 	root := freshArchive(t)
 	n := 0
@@ -79,8 +79,8 @@ func eventLog(readings int) (log []archive.Record) {
 	return log
 }
 
-// archiveSome is the life of an archiver: it goes on where the archive ends, flushes after so many rows, and ends after so
-// many flushes, without a flush of what it holds then.
+// archiveSome is the life of an archiver: it goes on where the archive ends, flushes after so many rows, and ends after
+// so many flushes, without a flush of what it holds then.
 func archiveSome(t *testing.T, url string, log []archive.Record, rows, flushes int) error {
 	fsys, err := archive.Open(url)
 	if err != nil {

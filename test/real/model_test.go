@@ -13,8 +13,8 @@ import (
 	"gantry/codecs"
 )
 
-// windowKey names a window, revisionKey one of its records, readingKey an accepted reading: none of them depends on what
-// processed it.
+// windowKey names a window, revisionKey one of its records, readingKey an accepted reading: none of them depends on
+// what processed it.
 type (
 	windowKey struct {
 		sensor string

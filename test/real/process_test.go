@@ -39,7 +39,7 @@ func gantry(t *testing.T) string {
 	return path
 }
 
-// run runs a command line in an empty folder and returns its exit code. Brokers and registry are those of the environment.
+// run runs a command line in an empty folder and returns its exit code. The servers are those of the environment.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandPatience)

@@ -88,7 +88,8 @@ func TestRegistryUnknownID(t *testing.T) {
 	}
 }
 
-// What a registry refuses is told apart from a registry that is away: the first is a mistake, the second is waited for.
+// What a registry refuses is told apart from a registry that is away: the first is a mistake, the second is waited
+// for.
 func TestRegistryRefuses(t *testing.T) {
 	base := setting(t, "GANTRY_REGISTRY_URL")
 	c := registryClient(t, base)
@@ -160,8 +161,8 @@ var evolutions = []struct {
 	},
 }
 
-// Whatever Avro resolution accepts is read through the registry, under the id that the registry gave; a writer that does
-// not resolve makes its messages undecodable, and no others.
+// Whatever Avro resolution accepts is read through the registry, under the id that the registry gave; a writer that
+// does not resolve makes its messages undecodable, and no others.
 func TestRegistryEvolution(t *testing.T) {
 	c := registryClient(t, setting(t, "GANTRY_REGISTRY_URL"))
 	subject := freshSubject(t)
@@ -264,7 +265,8 @@ func newGate(t *testing.T, target string) *gate {
 func TestRegistryAway(t *testing.T) {
 	g := newGate(t, setting(t, "GANTRY_REGISTRY_URL"))
 	c := registryClient(t, g.URL)
-	if _, err := c.EnsureSubject(t.Context(), freshSubject(t), codecs.RawSchema); !errors.Is(err, registry.ErrUnavailable) {
+	_, err := c.EnsureSubject(t.Context(), freshSubject(t), codecs.RawSchema)
+	if !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("got %v", err)
 	}
 	g.open.Store(true)

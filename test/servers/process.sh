@@ -1,10 +1,10 @@
-# Processes that outlive the command which starts them. A server NAME has the log log/NAME.log and the pid file pid/NAME.
+# Processes that outlive the command which starts them. A server NAME has the log log/NAME.log, the pid file pid/NAME.
 
 ready_seconds=120 # a loaded machine needs long for the first start of four JVMs
 stop_seconds=20
 
-# birth prints when a process was started, in clock ticks since boot; nothing if there is no such process. Together with
-# its number this names a process for good: numbers come round again.
+# birth prints when a process was started, in clock ticks since boot; nothing if there is no such process. With its
+# number this names a process for good: numbers come round again.
 birth() {
 	local stat
 	{ stat=$(< "/proc/$1/stat"); } 2> /dev/null || return 0
@@ -22,8 +22,8 @@ running() {
 	[ -s "$dir/pid/$1" ] && read -r pid born < "$dir/pid/$1" && [ -n "$born" ] && [ "$(birth "$pid")" = "$born" ]
 }
 
-# detach NAME COMMAND... starts a server in a session of its own. It keeps none of the caller's open files: started under
-# a lock or in a pipe, it would otherwise hold that for as long as it lives.
+# detach NAME COMMAND... starts a server in a session of its own. It keeps none of the caller's open files: started
+# under a lock or in a pipe, it would otherwise hold that for as long as it lives.
 detach() {
 	local name=$1 pid
 	shift
@@ -68,15 +68,19 @@ wait_ready() {
 		'BEGIN { printf "%s: ready after %.1f s, pid %d\n", name, (to - from) / 1e9, pid }'
 }
 
-# free_port fails if something listens on a port that NAME is about to take, before its data are touched.
+# free_port fails if something listens on a port that NAME is about to take, before its data are touched. A server that
+# was killed a moment ago may still have its port: its last threads end after it.
 free_port() {
-	local name=$1 port
+	local name=$1 port deadline=$((SECONDS + 5))
 	shift
 	for port in "$@"; do
-		if listening "$port"; then
-			echo "$name: port $port is taken by another process; see the settings of $here/servers.sh" >&2
-			return 1
-		fi
+		while listening "$port"; do
+			if ((SECONDS > deadline)); then
+				echo "$name: port $port is taken by another process; see the settings of $here/servers.sh" >&2
+				return 1
+			fi
+			sleep 0.1
+		done
 	done
 }
 

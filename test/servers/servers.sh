@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real servers for the suites of test/real, on loopback, from packages alone: Apache Kafka (KRaft, one process), a schema
-# registry with the Confluent API (Apicurio, in memory) and HDFS (a namenode and a datanode).
+# Real servers for the suites of test/real, on loopback, from packages alone: Apache Kafka (KRaft, one process), a
+# schema registry with the Confluent API (Apicurio, in memory) and HDFS (a namenode and a datanode).
 #
 #   servers.sh start [NAME...]   install what is missing, start what does not run, wait until it answers
 #   servers.sh stop [NAME...]    end what was started here: TERM, and KILL after 20 s

@@ -45,8 +45,8 @@ ready_datanode() {
 
 namenode_state() { http GET "$HDFS_HTTP_PORT" '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState'; }
 
-# make_archive_folder does what an administrator does before gantry starts: permissions are checked here, as they are on a
-# cluster, and the user gantry may create nothing under /.
+# make_archive_folder does what an administrator does before gantry starts: permissions are checked here, as they are
+# on a cluster, and the user gantry may create nothing under /.
 make_archive_folder() {
 	local op answer
 	for op in MKDIRS "SETOWNER&owner=gantry"; do
