@@ -239,6 +239,8 @@ func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
 			progress[part] = 1
 		case r.Hwm > 0:
 			progress[part] = min(1, float64(r.Offset)/float64(r.Hwm))
+		default:
+			progress[part] = 0
 		}
 	}
 	return progress

@@ -47,7 +47,8 @@ type Options struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 
-	manual bool // a test closes rounds and sends what they release, step by step
+	now    func() time.Time // the clock of ages
+	manual bool             // a test closes rounds and sends what they release, step by step
 	openDB func(partition int32) (*leveldb.DB, error)
 }
 
@@ -60,6 +61,7 @@ func DefaultOptions() Options {
 		DrainTimeout:   3 * time.Second,
 		CellsMax:       100_000,
 		RecordBytesMax: largeBatchBytesMax - batchOverhead,
+		now:            time.Now,
 	}
 }
 
@@ -107,6 +109,7 @@ func NewEngine(opts Options, t Transport) *Engine {
 		lanes:   make(map[int32]*Lane),
 	}
 	e.onAck = e.acked
+	e.metrics.oldest.engine.Store(e)
 	e.pool.New = func() any { return new(record) }
 	return e
 }

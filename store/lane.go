@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Lane struct {
 	cur    *round
 	next   []int64 // by input: the offset behind the last record handled
 	closed []int64 // the same at the last closing
+
+	began atomic.Int64 // when the open round's first record came, Unix nanoseconds; 0 while it is empty
 
 	encodeBuf  []byte
 	encodeEnds []int
@@ -131,6 +134,7 @@ func (l *Lane) Applied(c *Cell, offset int64) {
 		l.keep(c)
 	}
 	c.applied = offset
+	l.begun()
 	if c.listed != l.cur {
 		c.listed = l.cur
 		l.cur.cells = append(l.cur.cells, c)
@@ -155,6 +159,7 @@ func (l *Lane) Output(topic string, partition int32) *Output {
 
 // Emit sends an output of the open round. Once the engine has stopped it sends nothing; Begin reports it.
 func (l *Lane) Emit(o *Output) {
+	l.begun()
 	o.round = l.cur
 	l.cur.outs.Add(1)
 	l.e.send(o)
@@ -163,6 +168,7 @@ func (l *Lane) Emit(o *Output) {
 // Handled notes that everything of the input up to and including offset has been handled.
 func (l *Lane) Handled(input int, offset int64) {
 	if offset+1 > l.next[input] {
+		l.begun()
 		l.next[input] = offset + 1
 	}
 }

@@ -12,6 +12,7 @@ type metrics struct {
 	changelogBytes prometheus.Counter
 	rewritten      prometheus.Counter
 	failures       prometheus.Counter
+	oldest         *oldest
 }
 
 func newMetrics(reg prometheus.Registerer, group string) *metrics {
@@ -33,6 +34,9 @@ func newMetrics(reg prometheus.Registerer, group string) *metrics {
 			Name: "stream_processor_engine_stops_total", ConstLabels: labels,
 			Help: "Times that the engine stopped at an error and was built anew.",
 		})),
+		oldest: Register(reg, &oldest{desc: prometheus.NewDesc("stream_processor_oldest_unacknowledged_seconds",
+			"Age of the oldest message whose outputs and state are not all acknowledged; 0 where there is none.",
+			nil, labels)}),
 	}
 }
 

@@ -32,6 +32,7 @@ type round struct {
 	recs  []*record    // their values, from the closing on
 	next  []int64      // by input: the offset behind the last record handled, from the closing on
 	pend  atomic.Int64 // unacknowledged table records, plus one token until all are sent
+	began int64        // when the first record came into it, Unix nanoseconds, from the closing on
 	done  bool         // complete; guarded by the lane's q
 }
 
@@ -96,6 +97,7 @@ func (l *Lane) close() bool {
 	for _, c := range r.cells {
 		c.pins++
 	}
+	r.began = l.began.Swap(0)
 	q.waiting = append(q.waiting, r)
 	q.order = append(q.order, r)
 	q.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type Archiver struct {
 	Kafka   processors.Kafka
 	Topic   string
 	FS      archive.FS
+	Monitor Monitor // says where the log begins and ends
 	Options archive.Options
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
@@ -30,6 +32,7 @@ type Archiver struct {
 	mu     sync.Mutex
 	feeds  map[int32]*feed
 	joined bool // the group has said once what this process owns
+	caught bool // everything of that was read once up to where the log ended
 }
 
 // giveUpMax is how long giving up a partition waits for its feed, which flushes once more. It is less than the group's
@@ -129,18 +132,19 @@ func (a *Archiver) owned() []int32 {
 }
 
 // Role tells whether the archiver follows the log. It is ready once the group has said what this process owns and every
-// partition of it is open.
+// partition of it is open, and was read once up to the end that the log had then. A backlog does not take that back: a
+// process that archives a partition that it took over is not broken.
 func (a *Archiver) Role() api.Role {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := api.Role{Name: "archive", Ready: a.joined}
-	for p, f := range a.feeds {
-		f.mu.Lock()
-		part := api.Partition{Partition: p, Ready: f.open, Offset: f.next(), Detail: f.trouble}
-		f.mu.Unlock()
+	o, _ := a.Monitor.Latest()
+	for _, p := range slices.Sorted(maps.Keys(a.feeds)) {
+		part := a.feeds[p].progress(o)
+		part.Ready = part.Ready || a.caught && a.feeds[p].isOpen()
 		r.Ready = r.Ready && part.Ready
 		r.Partitions = append(r.Partitions, part)
 	}
-	slices.SortFunc(r.Partitions, func(a, b api.Partition) int { return int(a.Partition - b.Partition) })
+	a.caught = a.caught || r.Ready
 	return r
 }

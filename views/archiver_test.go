@@ -3,6 +3,7 @@ package views
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -41,8 +42,8 @@ func newArchiver(b *broker, fs archive.FS) *Archiver {
 	o := archive.DefaultOptions()
 	o.FlushInterval, o.ProgressInterval = 100*time.Millisecond, 100*time.Millisecond
 	return &Archiver{
-		Kafka: b.kafka, Topic: string(b.topics.Events), FS: fs, Options: o, Logger: logger(b.t),
-		Metrics: prometheus.NewRegistry(),
+		Kafka: b.kafka, Topic: string(b.topics.Events), FS: fs, Monitor: &monitor{updated: make(chan struct{})},
+		Options: o, Logger: logger(b.t), Metrics: prometheus.NewRegistry(),
 	}
 }
 
@@ -186,13 +187,55 @@ func TestArchiver(t *testing.T) {
 		return true
 	})
 	b.mustHold(fs)
-	if r := a.Role(); !r.Ready || len(r.Partitions) != 5 {
-		t.Errorf("role %+v", r)
-	}
 	errs := processors.Errors(a.Metrics).WithLabelValues(processors.ErrorEvent)
 	if n := count(t, errs); n != 3 {
 		t.Errorf("%v records of others are counted, not 3", n)
 	}
+}
+
+// The archiver is ready when it has read what was in the log when it began, and not before; a backlog that comes later
+// does not take that back. Its partitions say where they began, where they are, and where the log ended.
+func TestArchiverReadiness(t *testing.T) {
+	b := newBroker(t, 2)
+	fs := &flaky{FS: archive.NewMemory()}
+	a := newArchiver(b, fs)
+	m := a.Monitor.(*monitor)
+	stop := running(t, a.Run)
+	p := processors.PartitionOf("s1", 2)
+	b.produceMany(20)
+	ends := b.ends(a.Topic)
+	until(t, "the rows", func() bool { return reached(a, ends) })
+	if r := a.Role(); r.Ready {
+		t.Error("ready although nobody knows where the log ends")
+	}
+	stop()
+
+	a = newArchiver(b, fs)
+	a.Options.FlushRows = 10
+	a.Monitor = m
+	running(t, a.Run)
+	target := maps.Clone(ends)
+	target[p]++ // the log is said to hold one record more than there is
+	m.publish(&processors.Offsets{Ends: map[string]map[int32]int64{a.Topic: target}})
+	until(t, "the target", func() bool {
+		parts := a.Role().Partitions
+		return len(parts) == 2 && parts[p].End == target[p]
+	})
+	if r := a.Role(); r.Ready || r.Partitions[p].Ready || !r.Partitions[1-p].Ready {
+		t.Errorf("ready before the end: %+v", r)
+	}
+	if part := a.Role().Partitions[p]; part.Start != ends[p] || part.Offset != ends[p] {
+		t.Errorf("it began at %d and is at %d, not at %d", part.Start, part.Offset, ends[p])
+	}
+	b.produce(b.reading("s1"))
+	until(t, "readiness", func() bool { return a.Role().Ready })
+	fs.broken.Store(true)
+	b.produceMany(100)
+	until(t, "a failure", func() bool { return fs.failed.Load() > 0 })
+	if r := a.Role(); !r.Ready {
+		t.Errorf("a backlog takes readiness back: %+v", r)
+	}
+	fs.broken.Store(false)
 }
 
 // What was read is archived when the archiver stops; the next one goes on behind it, and reads nothing again.

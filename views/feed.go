@@ -17,6 +17,7 @@ import (
 	"gantry/codecs"
 	"gantry/processors"
 	"gantry/store/archive"
+	"gantry/views/api"
 )
 
 // feed archives one partition.
@@ -31,6 +32,8 @@ type feed struct {
 
 	mu      sync.Mutex
 	pos     *position
+	start   int64              // where the view began to read
+	target  codecs.Null[int64] // where the log ended when it did; missing while unknown
 	open    bool
 	trouble string // what the last try failed with
 }
@@ -42,11 +45,30 @@ const (
 	holeBackoff     = time.Second
 )
 
-func (f *feed) next() int64 {
-	if f.pos == nil {
-		return 0
+// progress tells how far the feed is. The first snapshot of the brokers that it is asked with sets its target.
+func (f *feed) progress(o *processors.Offsets) api.Partition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	part := api.Partition{Partition: f.partition, Start: f.start, Detail: f.trouble}
+	if f.pos != nil {
+		part.Offset = f.pos.next()
 	}
-	return f.pos.next()
+	if o != nil {
+		first := o.Starts[f.a.Topic][f.partition]
+		part.Start, part.Offset = max(part.Start, first), max(part.Offset, first)
+		if end, ok := o.Ends[f.a.Topic][f.partition]; ok && f.open && !f.target.Valid {
+			f.target = codecs.Some(end)
+		}
+	}
+	part.End = f.target.V
+	part.Ready = f.open && f.target.Valid && part.Offset >= part.End
+	return part
+}
+
+func (f *feed) isOpen() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
 }
 
 // run opens the partition's archive and follows the log, again after anything that ends it.
@@ -97,11 +119,12 @@ func (f *feed) follow(ctx context.Context) error {
 	}
 	defer part.Close()
 	pos := new(position)
-	if next := part.NextOffset(); next > 0 {
+	next := max(0, part.NextOffset())
+	if next > 0 {
 		_ = pos.SetOffset(next - 1)
 	}
 	f.mu.Lock()
-	f.pos = pos
+	f.pos, f.start = pos, next
 	f.mu.Unlock()
 	f.note(true, nil)
 

@@ -13,6 +13,7 @@ import (
 	"gantry/processors"
 	"gantry/processors/dedup"
 	"gantry/processors/window"
+	"gantry/views/api"
 	"gantry/views/ledger"
 )
 
@@ -230,14 +231,24 @@ func TestTablesReadiness(t *testing.T) {
 	until(t, "the values", func() bool { n, _, _, _ := f.d.Counts(); return n == 3 })
 	// The changelog is said to hold one record more than there is.
 	p := processors.PartitionOf("late", 2)
-	o := &processors.Offsets{Ends: map[string]map[int32]int64{
-		string(processors.DedupTable): b.ends(string(processors.DedupTable)), string(processors.WindowTable): {0: 0, 1: 0},
-	}}
+	o := &processors.Offsets{
+		Starts: map[string]map[int32]int64{string(processors.WindowTable): {0: 7, 1: 7}},
+		Ends: map[string]map[int32]int64{
+			string(processors.DedupTable): b.ends(string(processors.DedupTable)), string(processors.WindowTable): {0: 7, 1: 7},
+		},
+	}
 	o.Ends[string(processors.DedupTable)][p]++
 	m.publish(o)
 	until(t, "the target", func() bool { return len(tables.Role().Partitions) == 4 })
 	if r := tables.Role(); r.Ready {
 		t.Errorf("ready before the end: %+v", r)
+	}
+	for i, part := range tables.Role().Partitions[2:] { // of the window table: nothing is left of an empty log
+		if want := (api.Partition{
+			Partition: int32(i), Ready: true, Start: 7, Offset: 7, End: 7, Detail: string(processors.WindowTable),
+		}); part != want {
+			t.Errorf("partition %+v, want %+v", part, want)
+		}
 	}
 	f.out.want(t, "views that have not caught up")
 	late := *records[0]

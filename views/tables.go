@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/lovoo/goka"
@@ -13,6 +15,9 @@ import (
 	"gantry/processors"
 	"gantry/views/api"
 )
+
+// viewed are the tables that have a view, in the order of the data.
+var viewed = []goka.Table{processors.DedupTable, processors.WindowTable}
 
 // Tables runs views of the tables and fills a directory from them.
 type Tables struct {
@@ -26,6 +31,7 @@ type Tables struct {
 
 	mu      sync.Mutex
 	views   map[goka.Table]map[int32]*tableView
+	starts  map[goka.Table]map[int32]int64 // where the changelogs began when the views started
 	targets map[goka.Table]map[int32]int64 // ends that each view must have read to be caught up
 	ready   bool
 }
@@ -87,20 +93,30 @@ func (t *Tables) reached(o *processors.Offsets) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.targets == nil {
+		t.starts = make(map[goka.Table]map[int32]int64)
 		t.targets = make(map[goka.Table]map[int32]int64)
 		for table := range t.views {
-			t.targets[table] = o.Ends[string(table)]
+			t.starts[table], t.targets[table] = o.Starts[string(table)], o.Ends[string(table)]
 		}
 	}
 	for table, ends := range t.targets {
 		for p, end := range ends {
-			if v := t.views[table][p]; v == nil || v.next() < end {
+			if t.views[table][p] == nil || t.at(table, p) < end {
 				return false
 			}
 		}
 	}
 	t.ready = true
 	return true
+}
+
+// at returns how far a view is: its next offset, and not before the changelog's first. The caller holds t.mu.
+func (t *Tables) at(table goka.Table, p int32) int64 {
+	start := t.starts[table][p]
+	if v := t.views[table][p]; v != nil {
+		return max(start, v.next())
+	}
+	return start
 }
 
 // Next returns the next offset that each partition of a view reads.
@@ -119,14 +135,12 @@ func (t *Tables) Role() api.Role {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := api.Role{Name: api.RoleServe, Ready: t.ready}
-	for _, table := range []goka.Table{processors.DedupTable, processors.WindowTable} {
-		for p, end := range t.targets[table] {
-			part := api.Partition{Partition: p, End: end, Detail: string(table)}
-			if v := t.views[table][p]; v != nil {
-				part.Offset = v.next()
-			}
-			part.Ready = part.Offset >= end
-			r.Partitions = append(r.Partitions, part)
+	for _, table := range viewed {
+		for _, p := range slices.Sorted(maps.Keys(t.targets[table])) {
+			end, at := t.targets[table][p], t.at(table, p)
+			r.Partitions = append(r.Partitions, api.Partition{
+				Partition: p, Ready: at >= end, Start: t.starts[table][p], Offset: at, End: end, Detail: string(table),
+			})
 		}
 	}
 	return r

@@ -14,12 +14,13 @@ var codec = zstd.Codec{Level: zstd.SpeedDefault}
 // rowsPerWrite is how many rows are handed to the Parquet writer at once.
 const rowsPerWrite = 256
 
-// encoder turns the rows of one table into Parquet files, one after another. Its writer, its rows and its buffer are
-// kept from file to file, so that a flush allocates little and memory stays flat.
+// encoder turns the rows of one table into Parquet files, one after another. Its rows and its buffer are kept from file
+// to file. A writer makes one file: the library's Reset clears the sorting columns, so that the second file would
+// declare another order than the first.
 type encoder struct {
-	out    bytes.Buffer
-	writer *parquet.GenericWriter[any]
-	rows   []parquet.Row
+	out     bytes.Buffer
+	options []parquet.WriterOption
+	rows    []parquet.Row
 }
 
 func newEncoder(t Table, opts *Options) *encoder {
@@ -27,34 +28,35 @@ func newEncoder(t Table, opts *Options) *encoder {
 	for i, column := range sortedBy[t] {
 		sorting[i] = parquet.Ascending(column)
 	}
-	e := &encoder{rows: make([]parquet.Row, 0, rowsPerWrite)}
-	e.writer = parquet.NewGenericWriter[any](&e.out,
-		schemas[t],
-		parquet.Compression(&codec),
-		parquet.MaxRowsPerRowGroup(int64(opts.RowGroupRows)),
-		// This declares the order; the rows come sorted.
-		parquet.SortingWriterConfig(parquet.SortingColumns(sorting...)),
-		parquet.CreatedBy("gantry", opts.Version, ""),
-	)
-	return e
+	return &encoder{
+		rows: make([]parquet.Row, 0, rowsPerWrite),
+		options: []parquet.WriterOption{
+			schemas[t],
+			parquet.Compression(&codec),
+			parquet.MaxRowsPerRowGroup(int64(opts.RowGroupRows)),
+			// This declares the order; the rows come sorted.
+			parquet.SortingWriterConfig(parquet.SortingColumns(sorting...)),
+			parquet.CreatedBy("gantry", opts.Version, ""),
+		},
+	}
 }
 
 // encode returns the file that holds these rows, in this order. It is valid until the next call.
 func encode[E entry](e *encoder, entries []E) ([]byte, error) {
 	e.out.Reset()
-	e.writer.Reset(&e.out)
+	w := parquet.NewGenericWriter[any](&e.out, e.options...)
 	for len(entries) > 0 {
 		n := min(len(entries), rowsPerWrite)
 		rows := e.rows[:n]
 		for i := range n {
 			rows[i] = entries[i].appendRow(rows[i][:0])
 		}
-		if _, err := e.writer.WriteRows(rows); err != nil {
+		if _, err := w.WriteRows(rows); err != nil {
 			return nil, fmt.Errorf("write Parquet rows: %w", err)
 		}
 		entries = entries[n:]
 	}
-	if err := e.writer.Close(); err != nil {
+	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("finish Parquet file: %w", err)
 	}
 	return e.out.Bytes(), nil

@@ -71,7 +71,7 @@ type ArchiveReport struct {
 }
 
 func newArchiveReport(topic string) ArchiveReport {
-	return ArchiveReport{Topic: topic, ExceptionsByKind: make(map[Kind]int64)}
+	return ArchiveReport{Topic: topic, ExceptionsByKind: make(map[Kind]int64), Exceptions: []ArchiveException{}}
 }
 
 // OK tells whether there was no exception.

@@ -111,7 +111,7 @@ func (l *Ledger) Close() *Report {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))
 	}
 	report.Totals = l.totals
-	report.Exceptions = l.exceptions
+	report.Exceptions = append([]Exception{}, l.exceptions...) // [] in JSON where there is none
 	slices.SortStableFunc(report.Exceptions, func(a, b Exception) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
@@ -185,7 +185,6 @@ func (l *Ledger) pending(source codecs.Source) bool {
 		l.raw[source.Partition].slots.get(source.Offset).state&slotOnLoop != 0
 }
 
-// closeRaw counts the fates of the records of a raw partition, and reports those without one.
 // boundByOutcomes takes what stands before the last outcome of each partition for committed, since the dedup group goes
 // in order. What follows may not have been judged yet.
 func (l *Ledger) boundByOutcomes() {
@@ -198,6 +197,7 @@ func (l *Ledger) boundByOutcomes() {
 	}
 }
 
+// closeRaw counts the fates of the records of a raw partition, and reports those without one.
 func (l *Ledger) closeRaw(partition int32) Range {
 	p, span := &l.raw[partition], l.x.Raw[partition]
 	r := Range{Partition: partition, Start: span.Start, End: span.End, Records: p.records}

@@ -317,8 +317,8 @@ func (a *App) wire() error {
 		o.ProgressInterval = max(o.ProgressInterval, o.FlushInterval)
 		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics, time.Now)
 		a.archiver = &views.Archiver{
-			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Options: o, Logger: a.log,
-			Metrics: a.metrics,
+			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Monitor: a.monitor, Options: o,
+			Logger: a.log, Metrics: a.metrics,
 		}
 	}
 	a.caught = map[Role]*caughtUp{RoleDedup: {}, RoleWindow: {}}

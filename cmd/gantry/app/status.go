@@ -129,6 +129,14 @@ func (a *App) measure(ctx context.Context) error {
 	recovery := store.Register(a.metrics, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "stream_processor_recovery_progress", Help: "Share of a partition's table that is recovered, 0 to 1.",
 	}, []string{"group", "partition"}))
+	showRecovery := func() {
+		for _, s := range []*processors.Stage{a.dedup, a.window} {
+			if s != nil {
+				a.showRecovery(ctx, recovery, s)
+			}
+		}
+	}
+	showRecovery()
 	tick := time.NewTicker(rateInterval)
 	defer tick.Stop()
 	for before := a.Counts().Read; ; {
@@ -141,13 +149,26 @@ func (a *App) measure(ctx context.Context) error {
 		throughput.Set(float64(now-before) / rateInterval.Seconds())
 		before = now
 		size.Set(float64(folderBytes(a.o.Config.State.Dir)))
-		for _, s := range []*processors.Stage{a.dedup, a.window} {
-			if s == nil {
-				continue
-			}
-			for p, share := range s.Progress(ctx) {
-				recovery.WithLabelValues(string(s.Group), strconv.Itoa(int(p))).Set(share)
-			}
+		showRecovery()
+	}
+}
+
+// showRecovery shows the partitions that the process has. Until the group has said which, it may get any: all are shown
+// as not begun, so that whoever waits for the recovery sees one from the start.
+func (a *App) showRecovery(ctx context.Context, gauge *prometheus.GaugeVec, s *processors.Stage) {
+	progress := s.Progress(ctx)
+	if len(progress) == 0 && !s.Recovered() {
+		progress = make(map[int32]float64)
+		for p := range int32(a.topics.Partitions) {
+			progress[p] = 0
+		}
+	}
+	for p := range int32(a.topics.Partitions) {
+		labels := []string{string(s.Group), strconv.Itoa(int(p))}
+		if share, ok := progress[p]; ok {
+			gauge.WithLabelValues(labels...).Set(share)
+		} else {
+			gauge.DeleteLabelValues(labels...)
 		}
 	}
 }
