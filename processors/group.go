@@ -60,8 +60,8 @@ const (
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	commitInterval = 500 * time.Millisecond
-	fetchBytesMax  = 4 << 20
-	fetchPartition = 512 << 10
+	fetchBytesMax  = 2 << 20
+	fetchPartition = 256 << 10
 )
 
 // Group is a consumer group on kgo behind sarama's interface, so that goka can run it. It differs from sarama's in four
