@@ -89,7 +89,8 @@ func broker(t *testing.T) Kafka {
 	}
 	defer adm.Close()
 	specs := []TopicSpec{
-		{"in", 5, nil}, {"out", 5, nil}, {"count-table", 5, map[string]string{"cleanup.policy": "compact"}},
+		{Name: "in", Partitions: 5}, {Name: "out", Partitions: 5},
+		{Name: "count-table", Partitions: 5, Configs: map[string]string{"cleanup.policy": "compact"}},
 	}
 	for range 2 { // a second process finds everything there
 		if _, err := EnsureTopics(t.Context(), adm, specs); err != nil {

@@ -59,11 +59,12 @@ func (h *Handler) Stage() *processors.Stage {
 	s := &processors.Stage{
 		Group: processors.DedupGroup, Inputs: []goka.Stream{h.o.Topics.Raw},
 		Outputs: []goka.Stream{h.o.Topics.Events, h.o.Topics.Rejects}, Handler: h,
-		Large:  []string{string(h.o.Topics.Rejects), string(processors.DedupLoop)},
+		Large:  []string{string(h.o.Topics.Rejects)},
 		Logger: h.o.Logger, Metrics: h.o.Metrics,
 	}
 	if !h.o.Topics.Keyed {
 		s.Inputs, s.Loop, s.Ahead = append(s.Inputs, processors.DedupLoop), true, isMetadata
+		s.Large = append(s.Large, string(processors.DedupLoop))
 	}
 	return s
 }
@@ -116,7 +117,7 @@ func (h *Handler) routeAhead(l *store.Lane, records []*kgo.Record) error {
 	for _, r := range records {
 		var m message
 		m.fromRaw(r)
-		if _, err := m.sensor(); err == nil {
+		if _, err := m.sensor(); err == nil && m.excess(l) <= 0 {
 			h.route(l, &m)
 		}
 	}
@@ -312,11 +313,14 @@ func (h *Handler) undecodable(l *store.Lane, m *message) {
 }
 
 // reject sends the message as it was to traffic-rejects, with what was wrong. Its own headers stay with it, but for
-// those that Gantry writes.
+// those that Gantry writes. Of a message that no record can hold it sends a part, see abridge.
 func (h *Handler) reject(l *store.Lane, m *message, reason validate.Reason, detail string) {
 	partition := m.source.Partition
 	if m.key != nil {
 		partition = processors.PartitionOf(string(m.key), h.o.Topics.Partitions)
+	}
+	if m.excess(l) > 0 {
+		detail += m.abridge(l)
 	}
 	o := l.Output(string(h.o.Topics.Rejects), partition)
 	o.Key, o.Value = m.key, m.value // the very bytes: an empty key is not a null one
@@ -342,6 +346,9 @@ func (h *Handler) route(l *store.Lane, m *message) {
 		if _, m.err = m.sensor(); m.err == nil {
 			id = string(m.key)
 		}
+	}
+	if n := m.excess(l); n > 0 && m.err == nil {
+		m.err = fmt.Errorf("the message is %d bytes too large for the loop topic", n)
 	}
 	if m.err != nil {
 		h.undecodable(l, m)
@@ -387,6 +394,7 @@ type message struct {
 	value      []byte
 	metadata   bool
 	waive      validate.Reason
+	abridged   bool // its own headers, and all of key and value that does not fit, are left out
 	reading    codecs.RawReading
 	err        error // undecodable
 }
@@ -469,8 +477,30 @@ func (m *message) sensor() (codecs.Sensor, error) {
 	return codecs.ParseSensor(m.value, string(m.key))
 }
 
+// addedBytesMax bounds what Gantry adds to a message that it carries onwards: source, arrival, reason and detail.
+const addedBytesMax = 8 << 10
+
+// excess is by how many bytes the message is larger than what can be carried onwards. It is above 0 for none that came
+// uncompressed, since the topics take what traffic-raw takes; but a batch of a few kilobytes may unpack to any size.
+func (m *message) excess(l *store.Lane) int {
+	return store.RecordBytes(m.record) + len(m.key) + addedBytesMax - l.RecordBytesMax() // the loop holds the key twice
+}
+
+// abridge cuts the message to what can be carried onwards, and returns what the detail has to say about it. A reject
+// that is not whole but says so, and where the whole is, is better than a pipeline that stops at anybody's word.
+func (m *message) abridge(l *store.Lane) string {
+	room := l.RecordBytesMax() - addedBytesMax
+	key, value := min(len(m.key), room/4), min(len(m.value), room/2)
+	m.key, m.value, m.abridged = m.key[:key:key], m.value[:value:value], true
+	return fmt.Sprintf("; the message is too large to be kept whole: here are the first %d bytes of its value, and none of "+
+		"its own headers; it lies at %v", value, m.source)
+}
+
 // copyHeaders copies the headers that the message came with, but for those that are written anew.
 func (m *message) copyHeaders(o *store.Output) {
+	if m.abridged {
+		return
+	}
 	for _, hd := range m.record.Headers {
 		switch hd.Key {
 		case codecs.HeaderSource, codecs.HeaderReceivedAt, codecs.HeaderReason, codecs.HeaderDetail, codecs.HeaderKey:
