@@ -56,8 +56,9 @@ func newProducer(batchBytes int, opts []kgo.Opt) (*kgo.Client, error) {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the lane knows the partition; a second opinion could differ
 		kgo.StopProducerOnDataLossDetected(),           // fail instead of going on behind a gap
 		kgo.ProducerLinger(producerLinger),
-		kgo.MaxBufferedRecords(bufferedRecordsMax),                // Send blocks above: memory stays bounded while the broker is away
-		kgo.MaxBufferedBytes(max(bufferedBytesMax, 2*batchBytes)), // a larger record would be refused
+		// Send blocks above: memory stays bounded while the broker is away. A larger record would be refused.
+		kgo.MaxBufferedRecords(bufferedRecordsMax),
+		kgo.MaxBufferedBytes(max(bufferedBytesMax, 2*batchBytes)),
 		kgo.ProducerBatchMaxBytes(int32(batchBytes)),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)...)
