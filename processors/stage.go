@@ -191,6 +191,11 @@ func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {
 // (During a rebalance goka would commit the failed message; the session's MarkOffset does nothing, so it does not.)
 func (s *Stage) callback(e *store.Engine, group *Group, input int) goka.ProcessCallback {
 	return func(ctx goka.Context, _ any) {
+		// goka may go on with what it has queued after the session's end, behind a batch that was given up because of
+		// it. Were that handled, its offset would be marked, and the batch before it be lost.
+		if ctx.Context().Err() != nil {
+			return
+		}
 		b, err := group.Take(string(ctx.Topic()), ctx.Partition(), ctx.Offset())
 		if err == nil {
 			var l *store.Lane
