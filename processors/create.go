@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -19,7 +21,8 @@ const (
 	rawRetention      = 14 * 24 * time.Hour
 	outcomesRetention = 21 * 24 * time.Hour
 	compactionLag     = 24 * time.Hour
-	outcomeBytesMax   = 2<<20 + 64<<10
+	headersBytesMax   = 64 << 10
+	outcomeBytesMax   = 2<<20 + headersBytesMax
 )
 
 // TopicSpec is a topic as Gantry needs it.
@@ -27,6 +30,9 @@ type TopicSpec struct {
 	Name       string
 	Partitions int32
 	Configs    map[string]string
+	// Carries names the topic whose messages this one carries onwards, with headers besides. What fits there must fit
+	// here, so max.message.bytes is then that topic's and headersBytesMax, where this is more than Configs says.
+	Carries string
 }
 
 // Specs returns every topic that an installation needs: inputs, outputs, tables and the loop. forever keeps the logs
@@ -43,26 +49,29 @@ func (t Topics) Specs(forever bool) []TopicSpec {
 		for k, v := range more {
 			c[k] = v
 		}
-		return TopicSpec{string(name), int32(t.Partitions), c}
+		return TopicSpec{Name: string(name), Partitions: int32(t.Partitions), Configs: c}
 	}
 	table := func(name goka.Table) TopicSpec {
-		return TopicSpec{string(name), int32(t.Partitions), map[string]string{
+		return TopicSpec{Name: string(name), Partitions: int32(t.Partitions), Configs: map[string]string{
 			"cleanup.policy": "compact",
 			// A paused instance may overwrite a newer value; recovery repairs that while both are in the log.
 			"min.compaction.lag.ms": strconv.FormatInt(compactionLag.Milliseconds(), 10),
 		}}
 	}
-	// What carries a raw message onwards must take the largest, and headers besides.
-	large := map[string]string{messageBytesKey: strconv.Itoa(outcomeBytesMax)}
+	carrier := func(name goka.Stream) TopicSpec {
+		s := log(name, outcomesRetention, map[string]string{messageBytesKey: strconv.Itoa(outcomeBytesMax)})
+		s.Carries = string(t.Raw)
+		return s
+	}
 	specs := []TopicSpec{
 		log(t.Raw, rawRetention, nil),
 		log(t.Events, outcomesRetention, nil),
-		log(t.Rejects, outcomesRetention, large),
+		carrier(t.Rejects),
 		table(DedupTable),
 		table(WindowTable),
 	}
 	if !t.Keyed {
-		specs = append(specs, log(DedupLoop, outcomesRetention, large))
+		specs = append(specs, carrier(DedupLoop))
 	}
 	return specs
 }
@@ -121,14 +130,13 @@ func raiseMessageBytes(ctx context.Context, adm *kadm.Client, specs []TopicSpec)
 		if d.What != messageBytesKey {
 			continue
 		}
-		want := strconv.Itoa(outcomeBytesMax)
-		resp, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: messageBytesKey, Value: &want}}, d.Topic)
+		resp, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: messageBytesKey, Value: &d.value}}, d.Topic)
 		if err == nil && len(resp) > 0 {
 			err = resp[0].Err
 		}
 		if err != nil {
 			return fmt.Errorf("raise %s of %s from %s to %s: %w (set it by hand if this user may not)",
-				messageBytesKey, d.Topic, d.Have, want, err)
+				messageBytesKey, d.Topic, d.Have, d.value, err)
 		}
 	}
 	return nil
@@ -182,6 +190,8 @@ type Difference struct {
 	Have  string `json:"have"`
 	Want  string `json:"want"`
 	Fatal bool   `json:"fatal"` // readings could be lost or misplaced
+
+	value string // to set, of a setting that is too low
 }
 
 // CheckTopics reports every difference between the topics and what they should be.
@@ -198,50 +208,80 @@ func CheckTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]Di
 	if err != nil {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
+	have := make(map[string]map[string]string)
+	for _, rc := range configs {
+		if rc.Err != nil {
+			continue
+		}
+		have[rc.Name] = make(map[string]string)
+		for _, c := range rc.Configs {
+			have[rc.Name][c.Key] = c.MaybeValue()
+		}
+	}
 	var diffs []Difference
 	for _, s := range specs {
 		d, ok := topics[s.Name]
 		if !ok || d.Err != nil {
-			diffs = append(diffs, Difference{s.Name, "topic", "missing", "present", true})
+			diffs = append(diffs, Difference{Topic: s.Name, What: "topic", Have: "missing", Want: "present", Fatal: true})
 			continue
 		}
 		if n := len(d.Partitions); n != int(s.Partitions) {
-			diffs = append(diffs, Difference{s.Name, "partitions", strconv.Itoa(n), strconv.Itoa(int(s.Partitions)), true})
+			diffs = append(diffs, Difference{
+				Topic: s.Name, What: "partitions", Have: strconv.Itoa(n), Want: strconv.Itoa(int(s.Partitions)), Fatal: true,
+			})
 		}
-		rc, err := configs.On(s.Name, nil)
-		if err != nil {
-			continue
+		if have[s.Name] != nil {
+			diffs = append(diffs, compareConfigs(s, have)...)
 		}
-		have := make(map[string]string)
-		for _, c := range rc.Configs {
-			have[c.Key] = c.MaybeValue()
-		}
-		diffs = append(diffs, compareConfigs(s, have)...)
 	}
 	return diffs, nil
 }
 
-func compareConfigs(s TopicSpec, have map[string]string) []Difference {
-	keys := make([]string, 0, len(s.Configs))
-	for k := range s.Configs {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
+// compareConfigs compares the settings of one topic; have holds those of all topics.
+func compareConfigs(s TopicSpec, have map[string]map[string]string) []Difference {
 	var diffs []Difference
-	for _, k := range keys {
-		want, got := s.Configs[k], have[k]
+	for _, k := range slices.Sorted(maps.Keys(s.Configs)) {
+		want, got := s.Configs[k], have[s.Name][k]
+		if carried, err := strconv.Atoi(have[s.Carries][k]); k == messageBytesKey && err == nil {
+			if carried += headersBytesMax; !atLeast(want, strconv.Itoa(carried)) {
+				want = strconv.Itoa(carried)
+			}
+		}
 		switch k {
 		case "cleanup.policy":
 			if got != want {
-				diffs = append(diffs, Difference{s.Name, k, got, want, true})
+				diffs = append(diffs, Difference{Topic: s.Name, What: k, Have: got, Want: want, Fatal: true})
 			}
 		default: // more is as good
 			if !atLeast(got, want) {
-				diffs = append(diffs, Difference{s.Name, k, got, "at least " + want, k == messageBytesKey})
+				diffs = append(diffs, Difference{
+					Topic: s.Name, What: k, Have: got, Want: "at least " + want, Fatal: k == messageBytesKey, value: want,
+				})
 			}
 		}
 	}
 	return diffs
+}
+
+// messageBytes returns the largest message that all of these topics, which carry others' messages, take. Of a topic that
+// this user may not ask about it believes what EnsureTopics would have made it.
+func messageBytes(ctx context.Context, adm *kadm.Client, topics []string) (int, error) {
+	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return 0, fmt.Errorf("describe topics: %w", err)
+	}
+	least := math.MaxInt32
+	for _, rc := range configs {
+		if rc.Err != nil {
+			least = min(least, outcomeBytesMax)
+		}
+		for _, c := range rc.Configs {
+			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == messageBytesKey && err == nil {
+				least = min(least, n)
+			}
+		}
+	}
+	return least, nil
 }
 
 // atLeast compares numbers in which -1 means without limit.

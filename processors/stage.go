@@ -103,7 +103,15 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	transport, err := store.NewKafkaTransport(s.Large, s.Kafka.Options()...)
+	opts := store.DefaultOptions()
+	if len(s.Large) > 0 {
+		limit, err := messageBytes(ctx, adm, s.Large)
+		if err != nil {
+			return err
+		}
+		opts.RecordBytesMax = store.RecordBytesMax(limit)
+	}
+	transport, err := store.NewKafkaTransport(s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
 	if err != nil {
 		return fmt.Errorf("producer: %w", err)
 	}
@@ -113,7 +121,6 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		align = NewAlignment(s.Kafka, s.Group, s.Inputs[0], s.Ahead, log)
 	}
 	group := NewGroup(s.Kafka, s.Group, align, log)
-	opts := store.DefaultOptions()
 	opts.Group, opts.Table, opts.Dir = string(s.Group), table, dir
 	opts.Inputs = len(s.Inputs)
 	opts.New, opts.Decode = s.Handler.New, s.Handler.Decode
@@ -184,6 +191,11 @@ func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {
 // (During a rebalance goka would commit the failed message; the session's MarkOffset does nothing, so it does not.)
 func (s *Stage) callback(e *store.Engine, group *Group, input int) goka.ProcessCallback {
 	return func(ctx goka.Context, _ any) {
+		// goka may go on with what it has queued after the session's end, behind a batch that was given up because of
+		// it. Were that handled, its offset would be marked, and the batch before it be lost.
+		if ctx.Context().Err() != nil {
+			return
+		}
 		b, err := group.Take(string(ctx.Topic()), ctx.Partition(), ctx.Offset())
 		if err == nil {
 			var l *store.Lane

@@ -60,7 +60,7 @@ func DefaultOptions() Options {
 		FlushInterval:  50 * time.Millisecond,
 		DrainTimeout:   3 * time.Second,
 		CellsMax:       100_000,
-		RecordBytesMax: largeBatchBytesMax - batchOverhead,
+		RecordBytesMax: RecordBytesMax(batchBytesMax),
 		now:            time.Now,
 	}
 }

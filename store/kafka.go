@@ -13,11 +13,17 @@ const (
 	bufferedRecordsMax = 16_384
 	bufferedBytesMax   = 16 << 20
 	// Batches stay below the max.message.bytes that topics have by default, so that Gantry runs on topics that somebody
-	// else has made. Topics that carry raw messages onwards, with headers besides, take larger ones.
+	// else has made. Topics that carry raw messages onwards, with headers besides, take larger ones: as large as their
+	// own limit allows, and at most this, which brokers take in one request.
 	batchBytesMax      = 1_000_000
-	largeBatchBytesMax = 2 << 20
+	largeBatchBytesMax = 64 << 20
 	batchOverhead      = 1 << 10
 )
+
+// RecordBytesMax returns the size of the largest record that may be sent to topics with this max.message.bytes.
+func RecordBytesMax(messageBytes int) int {
+	return min(messageBytes, largeBatchBytesMax) - batchOverhead
+}
 
 // outer returns the record that holds kr as its first field. It spares a closure for every record sent.
 func outer(kr *kgo.Record) *record { return (*record)(unsafe.Pointer(kr)) }
@@ -29,30 +35,31 @@ type kafka struct {
 }
 
 // NewKafkaTransport returns a transport on producer clients of its own. Records of the large topics may be as large as
-// a raw message and its headers; a topic goes through one client as a whole, because between two there is no order.
-// opts carry the brokers and their security; everything on which the order depends is set here.
-func NewKafkaTransport(large []string, opts ...kgo.Opt) (Transport, error) {
+// recordBytesMax; a topic goes through one client as a whole, because between two there is no order. opts carry the
+// brokers and their security; everything on which the order depends is set here.
+func NewKafkaTransport(large []string, recordBytesMax int, opts ...kgo.Opt) (Transport, error) {
 	k := kafka{topics: large}
 	var err error
 	if k.client, err = newProducer(batchBytesMax, opts); err != nil {
 		return nil, err
 	}
-	if k.large, err = newProducer(largeBatchBytesMax, opts); err != nil {
+	if k.large, err = newProducer(recordBytesMax+batchOverhead, opts); err != nil {
 		k.client.Close()
 		return nil, err
 	}
 	return k, nil
 }
 
-func newProducer(batchBytes int32, opts []kgo.Opt) (*kgo.Client, error) {
+func newProducer(batchBytes int, opts []kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(opts[:len(opts):len(opts)],
 		kgo.RequiredAcks(kgo.AllISRAcks()),             // with idempotence, which is kgo's default: no loss, no reordering
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the lane knows the partition; a second opinion could differ
 		kgo.StopProducerOnDataLossDetected(),           // fail instead of going on behind a gap
 		kgo.ProducerLinger(producerLinger),
-		kgo.MaxBufferedRecords(bufferedRecordsMax), // Send blocks above: memory stays bounded while the broker is away
-		kgo.MaxBufferedBytes(bufferedBytesMax),
-		kgo.ProducerBatchMaxBytes(batchBytes),
+		// Send blocks above: memory stays bounded while the broker is away. A larger record would be refused.
+		kgo.MaxBufferedRecords(bufferedRecordsMax),
+		kgo.MaxBufferedBytes(max(bufferedBytesMax, 2*batchBytes)),
+		kgo.ProducerBatchMaxBytes(int32(batchBytes)),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)...)
 }
@@ -72,8 +79,8 @@ func (k kafka) Close() {
 	k.large.Close()
 }
 
-// recordBytes bounds what a record takes in a batch.
-func recordBytes(r *kgo.Record) int {
+// RecordBytes bounds what a record takes in a batch.
+func RecordBytes(r *kgo.Record) int {
 	n := len(r.Key) + len(r.Value) + 64
 	for i := range r.Headers {
 		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 16

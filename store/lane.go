@@ -157,6 +157,9 @@ func (l *Lane) Output(topic string, partition int32) *Output {
 	return l.e.newRecord(topic, partition)
 }
 
+// RecordBytesMax is the size of the largest record that Emit takes.
+func (l *Lane) RecordBytesMax() int { return l.e.opts.RecordBytesMax }
+
 // Emit sends an output of the open round. Once the engine has stopped it sends nothing; Begin reports it.
 func (l *Lane) Emit(o *Output) {
 	l.begun()

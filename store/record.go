@@ -47,7 +47,7 @@ func (e *Engine) send(r *record) {
 	if e.Err() != nil {
 		return
 	}
-	if n := recordBytes(&r.Record); n > e.opts.RecordBytesMax {
+	if n := RecordBytes(&r.Record); n > e.opts.RecordBytesMax {
 		e.Fail(fmt.Errorf("a record of %d bytes for %s is larger than %d bytes: it would fail behind others in flight",
 			n, r.Topic, e.opts.RecordBytesMax))
 		return

@@ -58,11 +58,12 @@ func (h *Handler) Stage() *processors.Stage {
 	s := &processors.Stage{
 		Group: processors.DedupGroup, Inputs: []goka.Stream{h.o.Topics.Raw},
 		Outputs: []goka.Stream{h.o.Topics.Events, h.o.Topics.Rejects}, Handler: h,
-		Large:  []string{string(h.o.Topics.Rejects), string(processors.DedupLoop)},
+		Large:  []string{string(h.o.Topics.Rejects)},
 		Logger: h.o.Logger, Metrics: h.o.Metrics,
 	}
 	if !h.o.Topics.Keyed {
 		s.Inputs, s.Loop, s.Ahead = append(s.Inputs, processors.DedupLoop), true, isMetadata
+		s.Large = append(s.Large, string(processors.DedupLoop))
 	}
 	return s
 }
@@ -115,7 +116,7 @@ func (h *Handler) routeAhead(l *store.Lane, records []*kgo.Record) error {
 	for _, r := range records {
 		var m message
 		m.fromRaw(r)
-		if _, err := m.sensor(); err == nil {
+		if _, err := m.sensor(); err == nil && m.excess(l) <= 0 {
 			h.route(l, &m)
 		}
 	}
@@ -311,11 +312,14 @@ func (h *Handler) undecodable(l *store.Lane, m *message) {
 }
 
 // reject sends the message as it was to traffic-rejects, with what was wrong. Its own headers stay with it, but for
-// those that Gantry writes.
+// those that Gantry writes. Of a message that no record can hold it sends a part, see abridge.
 func (h *Handler) reject(l *store.Lane, m *message, reason validate.Reason, detail string) {
 	partition := m.source.Partition
 	if m.key != nil {
 		partition = processors.PartitionOf(string(m.key), h.o.Topics.Partitions)
+	}
+	if m.excess(l) > 0 {
+		detail += m.abridge(l)
 	}
 	o := l.Output(string(h.o.Topics.Rejects), partition)
 	o.Key, o.Value = m.key, m.value // the very bytes: an empty key is not a null one
@@ -341,6 +345,9 @@ func (h *Handler) route(l *store.Lane, m *message) {
 		if _, m.err = m.sensor(); m.err == nil {
 			id = string(m.key)
 		}
+	}
+	if n := m.excess(l); n > 0 && m.err == nil {
+		m.err = fmt.Errorf("the message is %d bytes too large for the loop topic", n)
 	}
 	if m.err != nil {
 		h.undecodable(l, m)

@@ -1,6 +1,7 @@
 package dedup_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -539,5 +540,52 @@ func TestValueSize(t *testing.T) {
 		if size > budget {
 			t.Errorf("%s: %d bytes a sensor, budget %d", table, size, budget)
 		}
+	}
+}
+
+// TestLargeMessages: what traffic-raw takes is carried onwards whole, however large its max.message.bytes is. A small
+// batch may unpack to any size; such a message is a reject too, which is cut and says so, and what follows it goes on:
+// once, one of 4 MB made the processor fail and be built anew for ever.
+func TestLargeMessages(t *testing.T) {
+	for _, keyed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("keyed=%v", keyed), func(t *testing.T) {
+			p := New(t, keyed)
+			p.TakeMessages(4 << 20)
+			broken := func(n int, b string) *kgo.Record {
+				r := p.Raw(ReadingOf("s-1", Noon))
+				r.Value = bytes.Repeat([]byte(b), n)
+				r.Headers = []kgo.RecordHeader{Header("trace", "a b")}
+				return r
+			}
+			whole, bomb := broken(4<<20-1<<10, "x"), broken(10<<20, " ")
+			padded := p.Raw(ReadingOf("s-1", Noon))
+			padded.Value = append(bytes.Repeat([]byte(" "), 10<<20), codecs.AppendRawJSON(nil, new(ReadingOf("s-1", Noon)))...)
+			last := p.Raw(ReadingOf("s-1", Noon+30*second))
+			p.Produce(p.Metadata("s-1"))
+			p.Produce(whole)
+			p.ProduceCompressed(bomb, padded)
+			p.Produce(last)
+			p.Start(t.TempDir())
+			p.Await()
+
+			outcomes := p.Outcomes()
+			Expect(t, outcomes, whole, "undecodable", "as large as traffic-raw takes")
+			if got := outcomes[SourceOf(whole)].Record; !bytes.Equal(got.Value, whole.Value) {
+				t.Errorf("of %d bytes %d are kept", len(whole.Value), len(got.Value))
+			}
+			Expect(t, outcomes, bomb, "undecodable", "10 MB of spaces")
+			reject := outcomes[SourceOf(bomb)].Record
+			detail, _ := HeaderOf(reject, codecs.HeaderDetail)
+			if n := len(reject.Value); n < 1<<20 || !strings.Contains(detail, fmt.Sprintf("first %d bytes", n)) ||
+				!strings.Contains(detail, SourceOf(bomb)) {
+				t.Errorf("%d bytes of 10 MB are kept; the detail is %q", n, detail)
+			}
+			want := "accepted" // what need not be carried onwards may be of any size
+			if !keyed {
+				want = "undecodable"
+			}
+			Expect(t, outcomes, padded, want, "a reading behind 10 MB of spaces")
+			Expect(t, outcomes, last, "accepted", "what follows")
+		})
 	}
 }

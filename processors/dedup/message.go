@@ -22,6 +22,7 @@ type message struct {
 	value      []byte
 	metadata   bool
 	waive      validate.Reason
+	abridged   bool // its own headers, and all of key and value that does not fit, are left out
 	reading    codecs.RawReading
 	err        error // undecodable
 }
@@ -104,8 +105,30 @@ func (m *message) sensor() (codecs.Sensor, error) {
 	return codecs.ParseSensor(m.value, string(m.key))
 }
 
+// addedBytesMax bounds what Gantry adds to a message that it carries onwards: source, arrival, reason and detail.
+const addedBytesMax = 8 << 10
+
+// excess is by how many bytes the message is larger than what can be carried onwards. It is above 0 for none that came
+// uncompressed, since the topics take what traffic-raw takes; but a batch of a few kilobytes may unpack to any size.
+func (m *message) excess(l *store.Lane) int {
+	return store.RecordBytes(m.record) + len(m.key) + addedBytesMax - l.RecordBytesMax() // the loop holds the key twice
+}
+
+// abridge cuts the message to what can be carried onwards, and returns what the detail has to say about it. A reject
+// that is not whole but says so, and where the whole is, is better than a pipeline that stops at anybody's word.
+func (m *message) abridge(l *store.Lane) string {
+	room := l.RecordBytesMax() - addedBytesMax
+	key, value := min(len(m.key), room/4), min(len(m.value), room/2)
+	m.key, m.value, m.abridged = m.key[:key:key], m.value[:value:value], true
+	return fmt.Sprintf("; the message is too large to be kept whole: here are the first %d bytes of its value, and none of "+
+		"its own headers; it lies at %v", value, m.source)
+}
+
 // copyHeaders copies the headers that the message came with, but for those that are written anew.
 func (m *message) copyHeaders(o *store.Output) {
+	if m.abridged {
+		return
+	}
 	for _, hd := range m.record.Headers {
 		switch hd.Key {
 		case codecs.HeaderSource, codecs.HeaderReceivedAt, codecs.HeaderReason, codecs.HeaderDetail, codecs.HeaderKey:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +69,8 @@ func New(t *testing.T, keyed bool) *Pipeline {
 	check(t, err)
 	p.EventSchema, err = schemas.EnsureSubject(t.Context(), p.Topics.EventsSubject(), codecs.EventSchema)
 	check(t, err)
-	p.client, err = kgo.NewClient(append(p.Kafka.Options(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	p.client, err = kgo.NewClient(append(p.Kafka.Options(),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(16<<20))...)
 	check(t, err)
 	p.adm = kadm.NewClient(p.client)
 	t.Cleanup(p.client.Close)
@@ -88,6 +90,29 @@ func check(t *testing.T, err error) {
 func (p *Pipeline) Produce(records ...*kgo.Record) {
 	p.t.Helper()
 	check(p.t, p.client.ProduceSync(p.t.Context(), records...).FirstErr())
+}
+
+// ProduceCompressed does the same, with a batch of its own for each record, compressed and of any size.
+func (p *Pipeline) ProduceCompressed(records ...*kgo.Record) {
+	p.t.Helper()
+	client, err := kgo.NewClient(append(p.Kafka.Options(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(64<<20))...)
+	check(p.t, err)
+	defer client.Close()
+	for _, r := range records {
+		check(p.t, client.ProduceSync(p.t.Context(), r).FirstErr())
+	}
+}
+
+// TakeMessages makes traffic-raw take messages of this size, as an operator would, and what carries them onwards.
+func (p *Pipeline) TakeMessages(bytes int) {
+	p.t.Helper()
+	limit := strconv.Itoa(bytes)
+	_, err := p.adm.AlterTopicConfigs(p.t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}},
+		string(p.Topics.Raw))
+	check(p.t, err)
+	_, err = processors.EnsureTopics(p.t.Context(), p.adm, p.Topics.Specs(true))
+	check(p.t, err)
 }
 
 // Member is a process that runs both stages.

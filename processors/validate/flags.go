@@ -43,8 +43,10 @@ func FlagsOf(speedMPH codecs.Null[float64], volumeVPH codecs.Null[int32], occupa
 	raise(codecs.FlagOccupancyZeroWithVolume, hasOcc && hasQ && occ == 0 && q > 0)
 	raise(codecs.FlagDensityHigh, hasV && hasQ && v > 0 && q/(v*n) > densityHigh)
 	if hasV && hasQ && hasOcc && v > 0 && q > 0 && occ > 0 {
-		feet := feetPerMile * (occ / 100) * v / (q / n)
-		raise(codecs.FlagVehicleLength, feet < vehicleLengthMin || feet > vehicleLengthMax)
+		// Products instead of the quotient 5280 · occ/100 · v / (q/n): with whole numbers they are exact, while a quotient
+		// may be rounded to just outside a limit that the vehicles meet.
+		covered, passed := feetPerMile*occ*v*n, 100*q
+		raise(codecs.FlagVehicleLength, covered < vehicleLengthMin*passed || covered > vehicleLengthMax*passed)
 	}
 	return f
 }

@@ -75,6 +75,9 @@ func TestFlagsOf(t *testing.T) {
 		{"too short", f(8), i(661), f(12.5), ni, codecs.FlagVehicleLength},
 		{"long at limit, 2 lanes", f(40), i(1760), f(25), i(2), 0},
 		{"too long, 2 lanes", f(40), i(1758), f(25), i(2), codecs.FlagVehicleLength},
+		// 5280 × 0.23 × 25 / 506 = 60 ft; 5280 × 0.29 × 15 / 2871 = 8 ft, but in doubles the quotients lie beside these.
+		{"long at limit, inexact quotient", f(25), i(506), f(23), ni, 0},
+		{"short at limit, inexact quotient", f(15), i(2871), f(29), ni, 0},
 		{"length without occupancy", f(40), i(10), n, ni, 0},
 	} {
 		if got := FlagsOf(x.speed, x.vol, x.occ, x.lanes); got != x.want {

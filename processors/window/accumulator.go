@@ -115,7 +115,7 @@ func (a *accumulator) aggregate(w *codecs.WindowAggregate, sensorID string, leng
 		MinSpeed:          codecs.Null[float64]{V: a.speedMin, Valid: a.speedN > 0},
 		MaxSpeed:          codecs.Null[float64]{V: a.speedMax, Valid: a.speedN > 0},
 		FlowWeightedSpeed: ratio(a.flowSpeedSum, float64(a.flowVolumeSum)),
-		HarmonicSpeed:     ratio(float64(a.harmonicVolumeSum), a.slownessSum),
+		HarmonicSpeed:     a.harmonicSpeed(),
 		ExpectedCount:     expected,
 		Completeness:      min(1, float64(a.count)/float64(expected)),
 		FlagCounts:        a.flags,
@@ -126,8 +126,16 @@ func (a *accumulator) aggregate(w *codecs.WindowAggregate, sensorID string, leng
 	}
 }
 
-// ratio is null where there is nothing to divide by. For the harmonic mean that is Σ(q/v), which is 0 exactly where Σq
-// is.
+// harmonicSpeed is Σq/Σ(q/v), null where Σq = 0. Readings that passed by a waiver may have volumes below 0, so that
+// neither sum says of the other whether it is 0.
+func (a *accumulator) harmonicSpeed() codecs.Null[float64] {
+	if a.harmonicVolumeSum == 0 {
+		return codecs.Null[float64]{}
+	}
+	return ratio(float64(a.harmonicVolumeSum), a.slownessSum)
+}
+
+// ratio is null where there is nothing to divide by.
 func ratio(sum, n float64) codecs.Null[float64] {
 	if n == 0 {
 		return codecs.Null[float64]{}

@@ -70,6 +70,11 @@ func TestAggregates(t *testing.T) {
 			avgVolume: some(600), flow: some(2),
 		},
 		{
+			name:     "volumes below 0, which a waiver lets pass, cancel out: no flow",
+			readings: [][3]null{{some(50), some(100)}, {some(25), some(-100)}},
+			avgSpeed: some(37.5), variance: some(156.25), minSpeed: some(25), maxSpeed: some(50), avgVolume: some(0),
+		},
+		{
 			name:     "speed without volume: no flow",
 			readings: [][3]null{{some(60), some(0)}},
 			avgSpeed: some(60), variance: some(0), minSpeed: some(60), maxSpeed: some(60), avgVolume: some(0),

@@ -51,7 +51,6 @@ func StartEmbedded(o EmbeddedOptions) (_ *Embedded, err error) {
 		kfake.NumBrokers(1),
 		kfake.DataDir(filepath.Join(o.Dir, "kafka")),
 		kfake.ClusterID("gantry-embedded"),
-		kfake.BrokerConfigs(map[string]string{"message.max.bytes": strconv.Itoa(4 << 20)}),
 	}
 	host, port, err := net.SplitHostPort(o.KafkaAddr)
 	if err != nil {
