@@ -126,13 +126,13 @@ func (c *cli) banner(d *app.Dev, f devFlags) {
 		what = fmt.Sprintf("%s (%d readings)", f.input, d.Total)
 	}
 	fmt.Fprintf(c.stderr, `gantry dev
-  live page  http://%s/
+  live page  %s
   kafka      %s
   registry   %s
   archive    %s
   fed by     %s
   log        %s
-`, d.Address(), d.Brokers()[0], d.RegistryURL(), d.ArchiveURL(), what, filepath.Join(f.data, "gantry.log"))
+`, d.PageURL(), d.Brokers()[0], d.RegistryURL(), d.ArchiveURL(), what, filepath.Join(f.data, "gantry.log"))
 }
 
 // watchDev shows what becomes of the readings: the feed's bar on a terminal, and a line of counts from time to time.

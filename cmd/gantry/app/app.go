@@ -277,6 +277,15 @@ func EnsureSubjects(
 // Address is where HTTP is served.
 func (a *App) Address() string { return a.listener.Addr().String() }
 
+// PageURL is where the live page is.
+func (a *App) PageURL() string {
+	scheme := "http"
+	if a.o.Config.HTTP.TLS.Cert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + a.Address() + "/"
+}
+
 // Metrics is the registry of everything that the process counts.
 func (a *App) Metrics() *prometheus.Registry { return a.metrics }
 
