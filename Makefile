@@ -13,6 +13,7 @@ VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
+.PHONY: servers servers-stop servers-wipe test-real
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,19 @@ fuzz: ## Fuzz every target, for FUZZTIME each (30s)
 
 test-kill: ## Kill a running pipeline KILLS times (10) and compare the results
 	GANTRY_KILLS=$(KILLS) $(GO) test -v -timeout 30m -run Kill ./test
+
+servers: ## Start a real Kafka, schema registry and HDFS on this machine; prints how to reach them
+	@test/servers/servers.sh start
+	@test/servers/servers.sh env
+
+servers-stop: ## Stop those servers; their data stay
+	@test/servers/servers.sh stop
+
+servers-wipe: ## Stop those servers and remove their data
+	@test/servers/servers.sh wipe
+
+test-real: ## Run the suites that need those servers (make servers)
+	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -37,7 +37,7 @@ func openLevelDB(dir string) (*leveldb.DB, error) {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	db, err := leveldb.OpenFile(dir, &opt.Options{
-		WriteBuffer:            1 << 20,
+		WriteBuffer:            512 << 10,
 		BlockCacheCapacity:     2 << 20,
 		OpenFilesCacheCapacity: 64,
 		Compression:            opt.SnappyCompression,

@@ -19,12 +19,15 @@ import (
 // viewed are the tables that have a view, in the order of the data.
 var viewed = []goka.Table{processors.DedupTable, processors.WindowTable}
 
-// Tables runs the views of both tables and fills a directory from them.
+// Tables runs views of the tables and fills a directory from them.
 type Tables struct {
 	Directory *Directory
-	Kafka     processors.Kafka
-	Monitor   Monitor
-	Logger    *slog.Logger
+	// WindowsOnly leaves the sensors' metadata and the publishing of changes out: a process that serves nobody needs the
+	// directory for silences alone.
+	WindowsOnly bool
+	Kafka       processors.Kafka
+	Monitor     Monitor
+	Logger      *slog.Logger
 
 	mu      sync.Mutex
 	views   map[goka.Table]map[int32]*tableView
@@ -35,14 +38,18 @@ type Tables struct {
 
 // Run follows the tables until ctx ends.
 func (t *Tables) Run(ctx context.Context) error {
+	updates := map[goka.Table]func(string, []byte) error{processors.WindowTable: t.Directory.updateWindow}
+	if !t.WindowsOnly {
+		updates[processors.DedupTable] = t.Directory.updateDedup
+	}
 	t.mu.Lock()
-	t.views = map[goka.Table]map[int32]*tableView{processors.DedupTable: {}, processors.WindowTable: {}}
+	t.views = make(map[goka.Table]map[int32]*tableView)
+	for table := range updates {
+		t.views[table] = make(map[int32]*tableView)
+	}
 	t.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
-	for table, update := range map[goka.Table]func(string, []byte) error{
-		processors.DedupTable:  t.Directory.updateDedup,
-		processors.WindowTable: t.Directory.updateWindow,
-	} {
+	for table, update := range updates {
 		g.Go(func() error {
 			return processors.RunView(ctx, processors.ViewOptions{
 				Kafka: t.Kafka, Topic: table, Logger: t.Logger.With("component", "view", "topic", string(table)),
@@ -69,7 +76,9 @@ func (t *Tables) catchUp(ctx context.Context) error {
 	for {
 		o, updated := t.Monitor.Latest()
 		if o != nil && t.reached(o) {
-			t.Directory.goLive()
+			if !t.WindowsOnly {
+				t.Directory.goLive()
+			}
 			return nil
 		}
 		select {
@@ -86,7 +95,7 @@ func (t *Tables) reached(o *processors.Offsets) bool {
 	if t.targets == nil {
 		t.starts = make(map[goka.Table]map[int32]int64)
 		t.targets = make(map[goka.Table]map[int32]int64)
-		for _, table := range viewed {
+		for table := range t.views {
 			t.starts[table], t.targets[table] = o.Starts[string(table)], o.Ends[string(table)]
 		}
 	}

@@ -83,7 +83,11 @@ func (h *hdfsFS) write(p string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err = w.Write(data); err == nil {
+	// A write of nothing would ask for a block, and the datanodes never confirm a block without bytes.
+	if len(data) > 0 {
+		_, err = w.Write(data)
+	}
+	if err == nil {
 		err = closeReplicated(w, time.Sleep)
 	} else {
 		err = errors.Join(err, w.Close())

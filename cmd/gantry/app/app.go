@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -114,7 +115,7 @@ func KafkaOf(c *config.Config) (processors.Kafka, error) {
 // TopicsOf returns the topics that a configuration names.
 func TopicsOf(c *config.Config) processors.Topics {
 	t := processors.DefaultTopics()
-	t.Raw, t.Events, t.Rejects = stream(c.Topics.Raw), stream(c.Topics.Events), stream(c.Topics.Rejects)
+	t.Raw, t.Events, t.Rejects = goka.Stream(c.Topics.Raw), goka.Stream(c.Topics.Events), goka.Stream(c.Topics.Rejects)
 	t.Partitions, t.Keyed = c.Topics.Partitions, c.Raw.Keyed
 	return t
 }
@@ -312,7 +313,11 @@ func (a *App) wire() error {
 	a.directory = views.NewDirectory(WindowOptions(c), a.topics.Partitions, hub, time.Now)
 	a.directory.MetadataRequired = c.Validate.KnownSensorsOnly
 	if a.has(RoleServe) || a.has(RoleWindow) {
-		a.tables = &views.Tables{Directory: a.directory, Kafka: a.kafka, Monitor: a.monitor, Logger: a.log}
+		a.tables = &views.Tables{
+			Directory: a.directory, WindowsOnly: !a.has(RoleServe), Kafka: a.kafka, Monitor: a.monitor, Logger: a.log,
+		}
+	}
+	if a.has(RoleServe) {
 		a.metrics.MustRegister(views.NewCollector(a.directory))
 	}
 	if a.archiveFS != nil {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
@@ -18,8 +17,6 @@ import (
 	"gantry/views"
 	"gantry/views/api"
 )
-
-func stream(name string) goka.Stream { return goka.Stream(name) }
 
 // caughtUp remembers that a stage has once done all that lay before it when it started. It is not taken back by a
 // backlog: a process that works through one is not broken.

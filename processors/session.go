@@ -1,0 +1,222 @@
+package processors
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// session is the time between two rebalances.
+type session struct {
+	g       *Group
+	client  *kgo.Client
+	ctx     context.Context
+	cancel  context.CancelFunc
+	fail    context.CancelCauseFunc
+	handler sarama.ConsumerGroupHandler
+	parts   map[string][]int32
+	claims  map[topicPartition]*claim
+	wg      sync.WaitGroup
+	room    chan struct{} // a batch was cut off a queue
+
+	mu        sync.Mutex
+	marks     map[topicPartition]int64
+	committed map[topicPartition]commitment
+}
+
+// commitment is what is committed of a partition.
+type commitment struct {
+	next     int64
+	metadata string
+}
+
+var _ sarama.ConsumerGroupSession = (*session)(nil)
+
+func (s *session) Claims() map[string][]int32               { return s.parts }
+func (s *session) Context() context.Context                 { return s.ctx }
+func (s *session) Commit()                                  {}
+func (s *session) MarkOffset(string, int32, int64, string)  {}
+func (s *session) ResetOffset(string, int32, int64, string) {}
+
+func (s *session) MarkMessage(*sarama.ConsumerMessage, string) {}
+
+func (s *session) MemberID() string {
+	id, _ := s.client.GroupMetadata()
+	return id
+}
+
+func (s *session) GenerationID() int32 {
+	_, generation := s.client.GroupMetadata()
+	return generation
+}
+
+func (s *session) mark(tp topicPartition, next int64) {
+	s.mu.Lock()
+	if next > s.marks[tp] {
+		s.marks[tp] = next
+	}
+	s.mu.Unlock()
+}
+
+func (s *session) commitLoop() {
+	defer s.wg.Done()
+	tick := time.NewTicker(commitInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			s.commit(s.ctx)
+		}
+	}
+}
+
+// commit sends what was marked since the last time. A commit that fails is sent again with the next; one that is lost
+// for good costs repeats, which the state drops.
+func (s *session) commit(ctx context.Context) {
+	due := s.uncommitted()
+	if len(due) == 0 {
+		return
+	}
+	offsets := make(map[string]map[int32]kgo.EpochOffset)
+	for tp, c := range due {
+		if offsets[tp.topic] == nil {
+			offsets[tp.topic] = make(map[int32]kgo.EpochOffset)
+		}
+		offsets[tp.topic][tp.partition] = kgo.EpochOffset{Epoch: -1, Offset: c.next}
+	}
+	withMetadata := kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			for j := range t.Partitions {
+				metadata := due[topicPartition{t.Topic, t.Partitions[j].Partition}].metadata
+				t.Partitions[j].Metadata = &metadata
+			}
+		}
+		return nil
+	})
+	var failed error
+	s.client.CommitOffsetsSync(withMetadata, offsets, commitDone(&failed))
+	if failed != nil {
+		if ctx.Err() == nil {
+			s.g.log.Warn("commit failed, will be tried again", "error", failed)
+		}
+		return
+	}
+	s.mu.Lock()
+	maps.Copy(s.committed, due)
+	s.mu.Unlock()
+}
+
+// uncommitted returns what there is to commit. An aligned partition is committed again at the same offset when its
+// record time has changed: the other members wait for that.
+func (s *session) uncommitted() map[topicPartition]commitment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := make(map[topicPartition]commitment)
+	add := func(tp topicPartition, c commitment) {
+		if c != s.committed[tp] {
+			due[tp] = c
+		}
+	}
+	align := s.g.align
+	for tp, next := range s.marks {
+		if align == nil || tp.topic != align.topic {
+			add(tp, commitment{next: next})
+		}
+	}
+	if align == nil {
+		return due
+	}
+	for _, p := range s.parts[align.topic] {
+		tp := topicPartition{align.topic, p}
+		next, ok := s.marks[tp]
+		if !ok {
+			if next, ok = align.base(p); !ok {
+				continue
+			}
+		}
+		add(tp, commitment{next, align.metadata(p, next)})
+	}
+	return due
+}
+
+// commitDone notes the first error of a commit.
+func commitDone(failed *error) func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {
+	return func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			*failed = err
+			return
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil && *failed == nil {
+					*failed = fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+				}
+			}
+		}
+	}
+}
+
+// deliver queues fetched records for their claim. It does not block: a partition that is not consumed as fast as it is
+// fetched is paused, without holding up the others.
+func (s *session) deliver(p kgo.FetchTopicPartition) {
+	c := s.claims[topicPartition{p.Topic, p.Partition}]
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	if p.HighWatermark > c.end {
+		c.end = p.HighWatermark
+	}
+	if len(c.queue) == 0 {
+		c.moved = time.Now()
+	}
+	c.queue = append(c.queue, p.Records...)
+	c.mu.Unlock()
+	select {
+	case c.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// waitForRoom waits until the partitions that move have worked off most of what they hold.
+func (s *session) waitForRoom() {
+	for s.ctx.Err() == nil && s.held() > queuedMax {
+		select {
+		case <-s.ctx.Done():
+		case <-s.room:
+		case <-time.After(stuckAfter / 4):
+		}
+	}
+}
+
+// held counts the records of the partitions that move, and pauses those that do not.
+func (s *session) held() (n int) {
+	for _, c := range s.claims {
+		c.mu.Lock()
+		stuck := !c.paused && len(c.queue) > 0 && time.Since(c.moved) > stuckAfter
+		c.paused = c.paused || stuck
+		if !c.paused {
+			n += len(c.queue)
+		}
+		c.mu.Unlock()
+		if stuck {
+			s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+		}
+	}
+	return n
+}

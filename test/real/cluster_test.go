@@ -1,0 +1,195 @@
+package real
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/cmd/gantry/config"
+	"gantry/cmd/gantry/feed"
+	"gantry/codecs"
+	"gantry/processors"
+)
+
+// await asks for a condition that nothing announces, until it holds.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited %v for %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+func admin(t *testing.T) *kadm.Client {
+	t.Helper()
+	client, err := kgo.NewClient(processors.Kafka{Brokers: brokers(t)}.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return kadm.NewClient(client)
+}
+
+var groups = []string{string(processors.DedupGroup), string(processors.WindowGroup), string(processors.ArchiveGroup)}
+
+// freshCluster deletes what earlier runs have left: members that were killed, groups, topics.
+func freshCluster(t *testing.T) {
+	t.Helper()
+	adm := admin(t)
+	await(t, "the groups to be deleted", func() bool { return deleteGroups(t.Context(), adm) == nil })
+	var topics []string
+	for _, s := range processors.DefaultTopics().Specs(false) {
+		topics = append(topics, s.Name)
+	}
+	topics = append(topics, string(processors.DedupLoop))
+	await(t, "the topics to be deleted", func() bool {
+		if _, err := adm.DeleteTopics(t.Context(), topics...); err != nil {
+			return false
+		}
+		listed, err := adm.ListTopics(t.Context(), topics...)
+		if err != nil {
+			return false
+		}
+		for _, d := range listed {
+			if !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// deleteGroups fails on a broker on which there has never been a group, until it has made a place for them.
+func deleteGroups(ctx context.Context, adm *kadm.Client) error {
+	described, err := adm.DescribeGroups(ctx, groups...)
+	if err != nil {
+		return err
+	}
+	for _, g := range described {
+		var static []string
+		for _, m := range g.Members {
+			if m.InstanceID != nil {
+				static = append(static, *m.InstanceID)
+			}
+		}
+		if len(static) > 0 { // their processes are gone, their sessions may not be over
+			if _, err := adm.LeaveGroup(ctx, kadm.LeaveGroup(g.Group).InstanceIDs(static...)); err != nil {
+				return err
+			}
+		}
+	}
+	deleted, err := adm.DeleteGroups(ctx, groups...)
+	if err != nil {
+		return err
+	}
+	for _, d := range deleted {
+		if d.Err != nil && !errors.Is(d.Err, kerr.GroupIDNotFound) {
+			return d.Err
+		}
+	}
+	return nil
+}
+
+// settings are the contract's defaults with silences and batches that a test need not wait for.
+func settings(t *testing.T, archiveURL string) config.Config {
+	t.Helper()
+	c := config.Default()
+	c.Kafka.Brokers, c.Registry.URL = brokers(t), setting(t, "GANTRY_REGISTRY_URL")
+	c.Archive.URL, c.Archive.FlushInterval = archiveURL, time.Second
+	c.HTTP.Listen, c.Instance, c.State.Dir = "127.0.0.1:0", "real-0", t.TempDir()
+	c.Window.IdleTimeout = time.Second
+	return c
+}
+
+// createTopics makes the topics as gantry topics create does, for a feed that begins before the pipeline.
+func createTopics(t *testing.T) {
+	t.Helper()
+	if _, err := processors.EnsureTopics(t.Context(), admin(t), processors.DefaultTopics().Specs(false)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replay publishes a file in the background, with its sensors, in Avro, at a multiple of the road's time.
+func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
+	t.Helper()
+	conn := processors.Kafka{Brokers: brokers(t)}.Options()
+	schemas := registryClient(t, setting(t, "GANTRY_REGISTRY_URL"))
+	raw, err := schemas.EnsureSubject(t.Context(), processors.DefaultTopics().RawSubject(), codecs.RawSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := feed.ReadFile(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sensors, err := file.Sensors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := feed.NewReplay(t.Context(), conn, file, feed.ReplayOptions{
+		Topic: rawTopic, Wire: feed.WireAvro, SchemaID: raw, Speed: speed, Rebase: feed.RebaseNone,
+		WindowLength: 5 * time.Minute, Sensors: sensors, Clock: feed.SystemClock{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := file.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan error, 1)
+	go func() {
+		defer publisher.Close()
+		defer rows.Close()
+		ended <- publisher.Publish(t.Context(), rows)
+	}()
+	return ended
+}
+
+// archived waits until the archive holds what was read of traffic-events. Where the archiver is, its group shows.
+func archived(t *testing.T, o *outcomes) {
+	t.Helper()
+	adm := admin(t)
+	await(t, "the archive", func() bool {
+		at, err := adm.FetchOffsets(t.Context(), string(processors.ArchiveGroup))
+		if err != nil {
+			return false
+		}
+		for p, last := range o.last {
+			if c, ok := at.Lookup(eventsTopic, p); !ok || c.At <= last {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// clean proves the topics as a user does, and wants nothing left to prove.
+func clean(t *testing.T, args ...string) {
+	t.Helper()
+	code, stdout, stderr := run(t, append([]string{"verify", "--json"}, args...)...)
+	if code != 0 {
+		t.Fatalf("verify: %d\n%s%s", code, stdout, stderr)
+	}
+	var report struct {
+		Totals struct{ Records, Accepted, Pending, Expired, Holes int64 }
+	}
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if n := report.Totals; n.Records == 0 || n.Accepted == 0 || n.Pending+n.Expired+n.Holes > 0 {
+		t.Errorf("the ledger proves less than all: %+v", n)
+	}
+}

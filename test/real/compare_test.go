@@ -1,0 +1,42 @@
+package real
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"gantry/codecs"
+)
+
+// compare reports keys that only one of two maps has, and those whose values differ; the first few of all.
+func compare[K, V comparable](t *testing.T, what string, got, want map[K]V) {
+	t.Helper()
+	compareFunc(t, what, got, want, func(a, b V) bool { return a == b })
+}
+
+func compareFunc[K comparable, V any](t *testing.T, what string, got, want map[K]V, equal func(a, b V) bool) {
+	t.Helper()
+	const shown = 5
+	var lines []string
+	for key, w := range want {
+		if g, ok := got[key]; !ok {
+			lines = append(lines, fmt.Sprintf("%v is missing", key))
+		} else if !equal(g, w) {
+			lines = append(lines, fmt.Sprintf("%v is\n  %+v, not\n  %+v", key, g, w))
+		}
+	}
+	for key := range got {
+		if _, ok := want[key]; !ok {
+			lines = append(lines, fmt.Sprintf("%v is too much", key))
+		}
+	}
+	if len(lines) > 0 {
+		t.Errorf("%s: %d differ in %d:\n%s", what, len(lines), len(want), strings.Join(lines[:min(shown, len(lines))], "\n"))
+	}
+}
+
+// near tells whether two means of the same values are equal but for the last bits of their sums.
+func near(a, b codecs.Null[float64]) bool {
+	return a.Valid == b.Valid && math.Abs(a.V-b.V) <= 1e-9*max(1, math.Abs(a.V), math.Abs(b.V))
+}

@@ -1,0 +1,143 @@
+package real
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/cmd/gantry/app"
+	"gantry/codecs"
+	"gantry/processors"
+)
+
+// A pipeline waits for a registry that is away when it starts. While the registry is away later, readings with schemas
+// that are known go on, one with an unknown schema waits, with what lies behind it in its partition, and none is
+// rejected: each has its outcome once the registry is back.
+func TestRegistryOutage(t *testing.T) {
+	freshCluster(t)
+	direct := registryClient(t, setting(t, "GANTRY_REGISTRY_URL"))
+	known, err := direct.EnsureSubject(t.Context(), processors.DefaultTopics().RawSubject(), codecs.RawSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(t, setting(t, "GANTRY_REGISTRY_URL"))
+	c := settings(t, freshArchive(t))
+	c.Registry.URL = g.URL
+
+	var a *app.App
+	started := make(chan error, 1)
+	go func() {
+		var err error
+		a, err = app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: logTo(t)})
+		started <- err
+	}()
+	g.wait(t)
+	select {
+	case err := <-started:
+		t.Fatalf("it has not waited for the registry: %v", err)
+	default:
+	}
+	g.open.Store(true)
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	pipeline := runApp(t, a)
+
+	p := newProducer(t)
+	r := read(t)
+	sensors := []string{"s0", "s1", "s2", "s3"}
+	partition := make(map[string]int32)
+	for _, id := range sensors {
+		partition[id] = p.sensor(id)
+		p.reading(id, known)
+	}
+	r.until(t, "readings with a known schema", func(o *outcomes) bool { return len(o.readings) == len(sensors) })
+
+	g.shut()
+	waiting := sensors[0]
+	unknown, err := direct.Register(t.Context(), processors.DefaultTopics().RawSubject(), newSchema(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.encoded(waiting, unknown)
+	others := 0
+	for _, id := range sensors[1:] {
+		if partition[id] != partition[waiting] {
+			others++
+		}
+		p.reading(id, known)
+	}
+	if others == 0 {
+		t.Fatalf("all sensors lie on one partition: %v", partition)
+	}
+	g.wait(t)
+	r.until(t, "readings of other partitions", func(o *outcomes) bool { return len(o.readings) == len(sensors)+others })
+	for _, reading := range r.readings {
+		if reading.SensorID == waiting && reading.Sequence > 1 {
+			t.Error("a reading whose schema nobody could know has been read")
+		}
+	}
+	g.open.Store(true)
+	r.until(t, "every reading", func(o *outcomes) bool { return len(o.readings) == 2*len(sensors) })
+	if len(r.rejects) > 0 {
+		t.Errorf("rejected because of an outage: %v", r.reasons())
+	}
+	pipeline.stop()
+	clean(t, "--window.idleTimeout", "1s")
+}
+
+// producer sends single records, as the Java client would.
+type producer struct {
+	t      *testing.T
+	client *kgo.Client
+}
+
+func newProducer(t *testing.T) *producer {
+	t.Helper()
+	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
+		kgo.DefaultProduceTopic(rawTopic))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return &producer{t: t, client: client}
+}
+
+func (p *producer) send(id string, value []byte, headers ...kgo.RecordHeader) (partition int32) {
+	p.t.Helper()
+	record := &kgo.Record{Key: []byte(id), Value: value, Headers: headers}
+	if err := p.client.ProduceSync(p.t.Context(), record).FirstErr(); err != nil {
+		p.t.Fatal(err)
+	}
+	return record.Partition
+}
+
+func (p *producer) sensor(id string) (partition int32) {
+	s := codecs.Sensor{SensorID: id, Latitude: 34, Longitude: -118}
+	return p.send(id, codecs.AppendSensorJSON(nil, &s),
+		kgo.RecordHeader{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)})
+}
+
+func (p *producer) reading(id string, schema int32) {
+	r := codecs.RawReading{
+		SensorID: id, Timestamp: codecs.Some(time.Now().UnixMilli()), SpeedMPH: codecs.Some(60.0),
+	}
+	p.send(id, codecs.AppendRaw(nil, schema, &r))
+}
+
+// newSchema is a writer schema that no registry has seen; encoded sends a reading that is written with it.
+func newSchema(t *testing.T) string {
+	return evolvedStart + fmt.Sprintf(`{"name":"sensor_id","type":"string","doc":"%s %d"},
+		{"name":"timestamp","type":"long"},{"name":"speed_mph","type":"double"}]}`, t.Name(), time.Now().UnixNano())
+}
+
+func (p *producer) encoded(id string, schema int32) {
+	b := codecs.AppendWireHeader(nil, schema)
+	b = append(binary.AppendVarint(b, int64(len(id))), id...)
+	b = binary.AppendVarint(b, time.Now().UnixMilli())
+	p.send(id, binary.LittleEndian.AppendUint64(b, math.Float64bits(60)))
+}
