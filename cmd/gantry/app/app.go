@@ -355,6 +355,7 @@ func (a *App) Run(ctx context.Context) error {
 	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
 	run(a.monitor.Run)
 	run(a.measure)
+	run(a.watchRoles)
 	if a.dedup != nil {
 		run(a.dedup.Run)
 	}
