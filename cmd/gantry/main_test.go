@@ -57,6 +57,8 @@ func TestExitCodes(t *testing.T) {
 		{"config --topics.partitions=0", 2, "topics.partitions"},
 		{"config --config none.yaml", 2, "none.yaml"},
 		{"run --roles window,archive", 2, "the role archive needs archive.url"},
+		{"dev --http nowhere --window.length=5x", 2, `http.listen = "nowhere" (flag)`},
+		{"dev --http nowhere --window.length=5x", 2, `window.length = "5x" (flag)`},
 		{"replay none.csv", 1, "none.csv"},
 		{"sensors load none.csv", 1, "none.csv"},
 	} {
