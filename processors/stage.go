@@ -62,6 +62,7 @@ const (
 func (s *Stage) Run(ctx context.Context) error {
 	log := s.Logger.With("component", "processor", "group", string(s.Group))
 	backoff := backoffMin
+	store.RegisterMetrics(s.Metrics, string(s.Group))
 	for {
 		started := time.Now()
 		err := s.once(ctx, log)

@@ -15,6 +15,10 @@ type metrics struct {
 	oldest         *oldest
 }
 
+// RegisterMetrics registers the metrics of a group's engine before there is one, so that they are shown while the group
+// waits for the brokers. reg may be nil.
+func RegisterMetrics(reg prometheus.Registerer, group string) { newMetrics(reg, group) }
+
 func newMetrics(reg prometheus.Registerer, group string) *metrics {
 	labels := prometheus.Labels{"group": group}
 	return &metrics{

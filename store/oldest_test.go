@@ -91,10 +91,11 @@ func TestOldestMetric(t *testing.T) {
 		t.Fatal("the metric is missing")
 		return 0
 	}
-	newProcess(t, t.TempDir(), newUnreliable(t), change)
+	RegisterMetrics(reg, "group")
 	if v := value(); v != 0 {
 		t.Fatalf("%v s at the start", v)
 	}
+	newProcess(t, t.TempDir(), newUnreliable(t), change)
 	p := newProcess(t, t.TempDir(), newUnreliable(t), change)
 	p.u.set(func() { p.u.held[topicOut] = true })
 	must(t, p.handle(0, 1, oneKey))

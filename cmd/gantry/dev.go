@@ -68,11 +68,6 @@ func (f *devFlags) options(l *config.Loaded) (o app.DevOptions, err error) {
 	if f.rate == 0 {
 		o.Sim.Rate = float64(f.sensors) / 30
 	}
-	if f.http != "" {
-		o.Config.HTTP.Listen = f.http
-		fixed := o.Fixed
-		o.Fixed = func(key string) bool { return key == "http.listen" || fixed(key) }
-	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return o, usageError{err}
 	}
@@ -87,6 +82,11 @@ func (f *devFlags) options(l *config.Loaded) (o app.DevOptions, err error) {
 }
 
 func (c *cli) dev(cmd *cobra.Command, f devFlags) error {
+	if f.http != "" { // a short name of the key, checked with all the others
+		if err := cmd.Flags().Set("http.listen", f.http); err != nil {
+			return usageError{err}
+		}
+	}
 	l, err := c.load(cmd)
 	if err != nil {
 		return err
@@ -126,13 +126,13 @@ func (c *cli) banner(d *app.Dev, f devFlags) {
 		what = fmt.Sprintf("%s (%d readings)", f.input, d.Total)
 	}
 	fmt.Fprintf(c.stderr, `gantry dev
-  live page  http://%s/
+  live page  %s
   kafka      %s
   registry   %s
   archive    %s
   fed by     %s
   log        %s
-`, d.Address(), d.Brokers()[0], d.RegistryURL(), d.ArchiveURL(), what, filepath.Join(f.data, "gantry.log"))
+`, d.PageURL(), d.Brokers()[0], d.RegistryURL(), d.ArchiveURL(), what, filepath.Join(f.data, "gantry.log"))
 }
 
 // watchDev shows what becomes of the readings: the feed's bar on a terminal, and a line of counts from time to time.

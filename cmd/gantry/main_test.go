@@ -39,6 +39,7 @@ func TestExitCodes(t *testing.T) {
 		{"--help", 0, ""},
 		{"sensors load --help", 0, ""},
 		{"completion bash", 0, ""},
+		{"completion tcsh", 2, `no command "tcsh"`},
 		{"", 2, "needs a command"},
 		{"sensors", 2, "gantry sensors needs a command"},
 		{"replya x", 2, "did you mean replay?"},
@@ -55,6 +56,9 @@ func TestExitCodes(t *testing.T) {
 		{"sensors remove " + strings.Repeat("x", 257), 2, "1 to 256 bytes"},
 		{"config --topics.partitions=0", 2, "topics.partitions"},
 		{"config --config none.yaml", 2, "none.yaml"},
+		{"run --roles window,archive", 2, "the role archive needs archive.url"},
+		{"dev --http nowhere --window.length=5x", 2, `http.listen = "nowhere" (flag)`},
+		{"dev --http nowhere --window.length=5x", 2, `window.length = "5x" (flag)`},
 		{"replay none.csv", 1, "none.csv"},
 		{"sensors load none.csv", 1, "none.csv"},
 	} {
@@ -220,5 +224,15 @@ func TestRegistryAway(t *testing.T) {
 	}
 	if code, _, errs := gantry(t, t.Context(), env, "replay", path, "--wire", "json"); code != 0 {
 		t.Errorf("%d, %s", code, errs)
+	}
+}
+
+// Completion scripts go to stdout, where the shell reads them.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		code, out, errs := gantry(t, t.Context(), nil, "completion", shell)
+		if code != 0 || !strings.Contains(out, "__complete") || errs != "" {
+			t.Errorf("%s: %d, %d bytes, %q", shell, code, len(out), errs)
+		}
 	}
 }

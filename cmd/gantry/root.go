@@ -56,8 +56,6 @@ func execute(ctx context.Context, env environment) int {
 	c := &cli{environment: env}
 	root := c.newRoot()
 	root.SetArgs(env.args)
-	root.SetOut(env.stdout)
-	root.SetErr(env.stderr)
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
@@ -93,6 +91,8 @@ func (c *cli) newRoot() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { c.began = true; return nil },
 	}
 	group(root)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	root.PersistentFlags().StringVar(&c.file, "config", "", "configuration file (default gantry.yaml if there is one)")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print results as JSON")
 	config.AddFlags(root.PersistentFlags())
@@ -101,7 +101,32 @@ func (c *cli) newRoot() *cobra.Command {
 	for _, command := range commands {
 		root.AddCommand(command(c))
 	}
+	describeCompletion(root)
 	return root
+}
+
+// describeCompletion makes cobra's completion command behave as the others: with examples, and an unknown shell is a
+// mistake.
+func describeCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		panic(err) // cobra did not add it
+	}
+	completion.Example = "  source <(gantry completion bash)\n  gantry completion fish | source"
+	group(completion)
+	for shell, example := range map[string]string{
+		"bash":       "  gantry completion bash > /etc/bash_completion.d/gantry",
+		"zsh":        `  gantry completion zsh > "${fpath[1]}/_gantry"`,
+		"powershell": "  gantry completion powershell | Out-String | Invoke-Expression",
+		"fish":       "  gantry completion fish > ~/.config/fish/completions/gantry.fish",
+	} {
+		cmd, _, err := completion.Find([]string{shell})
+		if err != nil {
+			panic(err)
+		}
+		cmd.Example = example
+	}
 }
 
 // group makes a command that only holds others: alone it is a mistake, and so is a subcommand that it does not have.

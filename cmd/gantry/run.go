@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,12 @@ func (c *cli) run(cmd *cobra.Command, roles []app.Role) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(c.stderr, nil))
+	if slices.Contains(roles, app.RoleArchive) && l.Config.Archive.URL == "" {
+		if cmd.Flags().Changed("roles") {
+			return usagef("the role archive needs archive.url")
+		}
+		log.Warn("archive.url is empty: nothing is archived")
+	}
 	ctx := cmd.Context()
 	a, err := app.New(ctx, app.Options{Config: l.Config, Roles: roles, Version: versionText(), Logger: log})
 	if err != nil {

@@ -57,7 +57,7 @@ func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 		defer files.Close()
 	}
 	if data != "" {
-		if _, err := os.Stat(data); err != nil { // a server would make the folder, and prove nothing
+		if _, err := os.Stat(filepath.Join(data, app.KafkaDir)); err != nil { // a server would make it, and prove nothing
 			return fmt.Errorf("data folder: %w", err)
 		}
 		e, err := app.StartEmbedded(app.EmbeddedOptions{Dir: data, KafkaAddr: "127.0.0.1:0", RegistryAddr: "127.0.0.1:0"})

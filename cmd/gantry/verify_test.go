@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -22,5 +23,15 @@ func TestVerifyNeedsAnArchive(t *testing.T) {
 		if code != tt.code || !strings.Contains(stderr, tt.stderr) {
 			t.Errorf("%q: %d, want %d with %q: %s", tt.args, code, tt.code, tt.stderr, stderr)
 		}
+	}
+}
+
+// A folder that no gantry dev has kept proves nothing, and is left as it is.
+func TestVerifyNeedsADataFolder(t *testing.T) {
+	dir := t.TempDir()
+	code, _, errs := gantry(t, t.Context(), nil, "verify", "--data", dir)
+	left, err := os.ReadDir(dir)
+	if code != 1 || !strings.Contains(errs, "data folder") || err != nil || len(left) != 0 {
+		t.Errorf("%d: %s, left %v %v", code, errs, left, err)
 	}
 }

@@ -278,6 +278,15 @@ func EnsureSubjects(
 // Address is where HTTP is served.
 func (a *App) Address() string { return a.listener.Addr().String() }
 
+// PageURL is where the live page is.
+func (a *App) PageURL() string {
+	scheme := "http"
+	if a.o.Config.HTTP.TLS.Cert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + a.Address() + "/"
+}
+
 // Metrics is the registry of everything that the process counts.
 func (a *App) Metrics() *prometheus.Registry { return a.metrics }
 
@@ -346,6 +355,7 @@ func (a *App) Run(ctx context.Context) error {
 	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
 	run(a.monitor.Run)
 	run(a.measure)
+	run(a.watchRoles)
 	if a.dedup != nil {
 		run(a.dedup.Run)
 	}

@@ -30,6 +30,9 @@ type EmbeddedOptions struct {
 	RegistryAddr string
 }
 
+// KafkaDir is where a data folder holds the topics. Without it, the folder is none.
+const KafkaDir = "kafka"
+
 // ErrInUse: another process uses the data folder.
 var ErrInUse = errors.New("another gantry uses this data folder; stop it first")
 
@@ -49,7 +52,7 @@ func StartEmbedded(o EmbeddedOptions) (_ *Embedded, err error) {
 	}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
-		kfake.DataDir(filepath.Join(o.Dir, "kafka")),
+		kfake.DataDir(filepath.Join(o.Dir, KafkaDir)),
 		kfake.ClusterID("gantry-embedded"),
 	}
 	host, port, err := net.SplitHostPort(o.KafkaAddr)

@@ -70,6 +70,21 @@ func (a *App) role(name Role, s *processors.Stage, in processors.Input) api.Role
 	return r
 }
 
+// watchRoles asks for the roles with each snapshot of the brokers. What a role must catch up with is what lay before it
+// when it started, not when somebody first asks: by then new records would make a process unready that has long caught
+// up.
+func (a *App) watchRoles(ctx context.Context) error {
+	for {
+		_, updated := a.monitor.Latest()
+		a.Roles()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-updated:
+		}
+	}
+}
+
 // Counts are the pipeline's totals since the process started, from its metrics.
 func (a *App) Counts() api.PipelineCounts {
 	c := api.PipelineCounts{Rejected: map[string]int64{}, WindowsPublished: map[string]int64{}}

@@ -75,7 +75,7 @@ func (o *SimulateOptions) Validate() error {
 		sum += r.v
 	}
 	if sum > 1+1e-9 {
-		refuse("the rates add up to %v: a reading has one defect at most, so the limit is 1", sum)
+		refuse("the rates add up to %.4g: a reading has one defect at most, so the limit is 1", sum)
 	}
 	return errors.Join(errs...)
 }
