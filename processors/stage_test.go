@@ -89,7 +89,8 @@ func broker(t *testing.T) Kafka {
 	}
 	defer adm.Close()
 	specs := []TopicSpec{
-		{Name: "in", Partitions: 5}, {Name: "out", Partitions: 5},
+		{Name: "in", Partitions: 5},
+		{Name: "out", Partitions: 5},
 		{Name: "count-table", Partitions: 5, Configs: map[string]string{"cleanup.policy": "compact"}},
 	}
 	for range 2 { // a second process finds everything there

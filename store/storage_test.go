@@ -95,11 +95,11 @@ func FuzzSplitValue(f *testing.F) {
 		appendValue(nil, 0, raw("s")),
 		appendValue(nil, 1<<62, raw("state")),
 		appendValue(nil, 1<<63-2, raw("")), // the highest offset
-		binary.AppendUvarint([]byte{valueVersion}, 1<<63),                                  // one above
-		binary.AppendUvarint([]byte{valueVersion}, 1<<63+5),                                // negative as an offset
-		{valueVersion, 0x80},                                                               // varint cut off
+		binary.AppendUvarint([]byte{valueVersion}, 1<<63),   // one above
+		binary.AppendUvarint([]byte{valueVersion}, 1<<63+5), // negative as an offset
+		{valueVersion, 0x80}, // varint cut off
 		{valueVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 's'}, // varint too long
-		{valueVersion, 0x81, 0x00, 's'},                                                    // varint longer than needed
+		{valueVersion, 0x81, 0x00, 's'}, // varint longer than needed
 	} {
 		f.Add(v)
 	}
