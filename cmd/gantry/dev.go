@@ -138,8 +138,10 @@ func (c *cli) banner(d *app.Dev, f devFlags) {
 // watchDev shows what becomes of the readings: the feed's bar on a terminal, and a line of counts from time to time.
 func (c *cli) watchDev(ctx context.Context, d *app.Dev) (stop func()) {
 	stopBar := func() {}
+	say := func(line string) { fmt.Fprintln(c.stderr, line) }
 	if d.Total > 0 { // a simulation has no end that a bar could approach
-		stopBar = c.progress("feeding", "readings", d.Total, d.Published)
+		bar := c.reporter("feeding", "readings", d.Total)
+		stopBar, say = bar.Watch(d.Published), bar.Print
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -156,16 +158,16 @@ func (c *cli) watchDev(ctx context.Context, d *app.Dev) (stop func()) {
 			if d.Fed.Load() && !fed {
 				fed = true
 				stopBar()
-				fmt.Fprintf(c.stderr, "the file is published: %d readings\n", d.Published())
+				say(fmt.Sprintf("the file is published: %d readings", d.Published()))
 			}
-			fmt.Fprintln(c.stderr, statusLine(d.App))
+			say(statusLine(d.App))
 		}
 	}()
 	return func() {
 		cancel()
 		<-done
 		stopBar()
-		fmt.Fprintln(c.stderr, statusLine(d.App))
+		say(statusLine(d.App))
 	}
 }
 

@@ -197,7 +197,11 @@ func (c *cli) print(v any, text string) error {
 
 // progress reports long work on stderr, so that stdout holds the result alone. The returned function ends it.
 func (c *cli) progress(title, unit string, total int64, done func() int64) (stop func()) {
+	return c.reporter(title, unit, total).Watch(done)
+}
+
+func (c *cli) reporter(title, unit string, total int64) *progress.Reporter {
 	return progress.Start(progress.Options{
 		Writer: c.stderr, Terminal: c.terminal, Title: title, Unit: unit, Total: total, Now: time.Now,
-	}).Watch(done)
+	})
 }

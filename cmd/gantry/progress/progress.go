@@ -109,6 +109,16 @@ func (r *Reporter) Watch(done func() int64) (stop func()) {
 	})
 }
 
+// Print writes a line of its own. A bar is wiped before it; the next Update draws it again below.
+func (r *Reporter) Print(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bar != nil && !r.ended {
+		_ = r.bar.Clear() // a terminal that is gone shows no bar either
+	}
+	fmt.Fprintln(r.opt.Writer, line)
+}
+
 func (r *Reporter) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

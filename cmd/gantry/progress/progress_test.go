@@ -54,3 +54,21 @@ func TestBar(t *testing.T) {
 		t.Errorf("after the end: %q", out.String())
 	}
 }
+
+// A line that is printed beside a bar has a row of its own: the bar is wiped before it.
+func TestPrintBesideBar(t *testing.T) {
+	var out bytes.Buffer
+	r := Start(Options{Writer: &out, Terminal: true, Title: "feeding", Unit: "readings", Total: 10, Now: time.Now})
+	r.Update(5)
+	out.Reset()
+	r.Print("read 5")
+	before, line, _ := strings.Cut(strings.TrimPrefix(out.String(), "\r"), "\r")
+	if strings.TrimSpace(before) != "" || line != "read 5\n" {
+		t.Errorf("%q", out.String())
+	}
+	r.end()
+	out.Reset()
+	if r.Print("done"); out.String() != "done\n" {
+		t.Errorf("after the end: %q", out.String())
+	}
+}
