@@ -563,7 +563,9 @@ func TestLargeMessages(t *testing.T) {
 			last := p.Raw(ReadingOf("s-1", Noon+30*second))
 			p.Produce(p.Metadata("s-1"))
 			p.Produce(whole)
-			p.ProduceCompressed(bomb, padded)
+			sensor := p.Metadata("s-2")
+			sensor.Value = append(bytes.Repeat([]byte(" "), 10<<20), sensor.Value...)
+			p.ProduceCompressed(bomb, padded, sensor)
 			p.Produce(last)
 			p.Start(t.TempDir())
 			p.Await()
@@ -585,6 +587,15 @@ func TestLargeMessages(t *testing.T) {
 				want = "undecodable"
 			}
 			Expect(t, outcomes, padded, want, "a reading behind 10 MB of spaces")
+			times := 0 // metadata also goes ahead of a backlog, and is rejected in its place alone
+			for _, r := range p.Read(string(p.Topics.Rejects)) {
+				if source, _ := HeaderOf(r, codecs.HeaderSource); source == SourceOf(sensor) {
+					times++
+				}
+			}
+			if keyed && times != 0 || !keyed && times != 1 {
+				t.Errorf("metadata behind 10 MB of spaces was rejected %d times", times)
+			}
 			Expect(t, outcomes, last, "accepted", "what follows")
 		})
 	}
