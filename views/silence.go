@@ -114,9 +114,8 @@ func (s *Silences) record(v *codecs.SensorSilence) *kgo.Record {
 // settled returns a time such that everything that had arrived by then has been processed and seen by the view. It
 // follows the records: what was in traffic-raw at that time, what dedup made of it, what the window group made of that.
 //
-// A snapshot asks for the ends before it asks for the commits. What a commit stands for may therefore lie beyond the
-// ends of its own snapshot: dedup may have emitted a reading and committed its source between the two questions. The
-// ends that hold it are those of the next snapshot.
+// What a commit stands for must lie below the ends that are waited for next: dedup emits a reading, then commits its
+// source. The ends of the following snapshot hold it, in whatever order a snapshot asks for ends and commits.
 func (s *Silences) settled(ctx context.Context) (time.Time, error) {
 	o, err := s.next(ctx)
 	if err != nil {
