@@ -59,12 +59,10 @@ func (g *Group) Builder() goka.ConsumerGroupBuilder {
 func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	opts := append(g.kafka.Options(),
-		kgo.ConsumerGroup(string(g.name)),
+	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
 		// Range gives a member the same partitions of every topic. goka cannot do with a cooperative protocol.
 		kgo.Balancers(kgo.RangeBalancer()),
-		kgo.DisableAutoCommit(),
 		// A record is either handed to the session that it was fetched for, or to none.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -72,8 +70,6 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		// The marker behind a transaction is an offset that has to be committed, or a partition that ends in one would
 		// never be done.
 		kgo.KeepControlRecords(),
-		kgo.SessionTimeout(sessionTimeout),
-		kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
@@ -94,11 +90,7 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 				cancel(err)
 			}
 		}),
-	)
-	if g.kafka.Instance != "" {
-		opts = append(opts, kgo.InstanceID(g.kafka.Instance))
-	}
-	client, err := kgo.NewClient(opts...)
+	)...)
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", g.name, err)
 	}

@@ -60,6 +60,21 @@ func (k Kafka) Options() []kgo.Opt {
 	return opts
 }
 
+// MemberOptions returns the settings of a client that is a member of a consumer group. Offsets are committed by whoever
+// knows what is done, never by the client on its own.
+func (k Kafka) MemberOptions(group goka.Group) []kgo.Opt {
+	opts := append(k.Options(),
+		kgo.ConsumerGroup(string(group)),
+		kgo.DisableAutoCommit(),
+		kgo.SessionTimeout(sessionTimeout),
+		kgo.HeartbeatInterval(heartbeatInterval),
+	)
+	if k.Instance != "" {
+		opts = append(opts, kgo.InstanceID(k.Instance))
+	}
+	return opts
+}
+
 func (s SASL) mechanism() sasl.Mechanism {
 	switch s.Mechanism {
 	case "PLAIN":

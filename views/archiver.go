@@ -46,13 +46,9 @@ func (a *Archiver) Run(ctx context.Context) error {
 	a.feeds = make(map[int32]*feed)
 	a.mu.Unlock()
 	// The callbacks run while NewClient has not returned yet; they have the client from the group.
-	opts := append(a.Kafka.Options(),
-		kgo.ConsumerGroup(string(processors.ArchiveGroup)),
+	client, err := kgo.NewClient(append(a.Kafka.MemberOptions(processors.ArchiveGroup),
 		kgo.ConsumeTopics(a.Topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), // goka is not in this group: partitions that stay are left alone
-		kgo.DisableAutoCommit(),
-		kgo.SessionTimeout(6*time.Second),
-		kgo.HeartbeatInterval(500*time.Millisecond),
 		kgo.OnPartitionsAssigned(func(_ context.Context, c *kgo.Client, parts map[string][]int32) {
 			c.PauseFetchTopics(a.Topic) // before the first fetch: the data comes through views
 			a.begin(ctx, c, parts[a.Topic])
@@ -63,11 +59,7 @@ func (a *Archiver) Run(ctx context.Context) error {
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 			a.end(parts[a.Topic])
 		}),
-	)
-	if a.Kafka.Instance != "" {
-		opts = append(opts, kgo.InstanceID(a.Kafka.Instance))
-	}
-	client, err := kgo.NewClient(opts...)
+	)...)
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", processors.ArchiveGroup, err)
 	}

@@ -9,9 +9,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"gantry/cmd/gantry/app"
 	"gantry/codecs"
 	"gantry/processors"
 	"gantry/processors/dedup"
@@ -56,15 +56,12 @@ func orDash[T any](v codecs.Null[T]) string {
 }
 
 func (c *cli) listSensors(cmd *cobra.Command) error {
-	l, err := c.load(cmd)
+	_, k, adm, err := c.admin(cmd)
 	if err != nil {
 		return err
 	}
-	k, err := app.KafkaOf(&l.Config)
-	if err != nil {
-		return usageError{err}
-	}
-	sensors, err := c.readSensors(cmd.Context(), k)
+	defer adm.Close()
+	sensors, err := readSensors(cmd.Context(), k, adm)
 	if err != nil {
 		return err
 	}
@@ -73,12 +70,7 @@ func (c *cli) listSensors(cmd *cobra.Command) error {
 }
 
 // readSensors reads the dedup group's table to its present end.
-func (c *cli) readSensors(ctx context.Context, k processors.Kafka) ([]codecs.Sensor, error) {
-	adm, err := c.admin(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	defer adm.Close()
+func readSensors(ctx context.Context, k processors.Kafka, adm *kadm.Client) ([]codecs.Sensor, error) {
 	table := string(processors.DedupTable)
 	ends, err := adm.ListEndOffsets(ctx, table)
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"gantry/cmd/gantry/app"
+	"gantry/cmd/gantry/config"
 	"gantry/processors"
 )
 
@@ -47,12 +48,21 @@ func newTopics(c *cli) *cobra.Command {
 // commandTimeout bounds the wait for servers: a command says which one does not answer, and ends.
 const commandTimeout = 20 * time.Second
 
-// admin connects to the brokers of the configuration.
-func (c *cli) admin(ctx context.Context, k processors.Kafka) (*kadm.Client, error) {
-	if err := c.reach(ctx, k); err != nil {
-		return nil, err
+// admin loads the configuration of a command and connects to its brokers. The caller closes the client.
+func (c *cli) admin(cmd *cobra.Command) (*config.Loaded, processors.Kafka, *kadm.Client, error) {
+	l, err := c.load(cmd)
+	if err != nil {
+		return nil, processors.Kafka{}, nil, err
 	}
-	return k.Admin()
+	k, err := app.KafkaOf(&l.Config)
+	if err != nil {
+		return nil, processors.Kafka{}, nil, usageError{err}
+	}
+	if err := c.reach(cmd.Context(), k); err != nil {
+		return nil, processors.Kafka{}, nil, err
+	}
+	adm, err := k.Admin()
+	return l, k, adm, err
 }
 
 // reach waits for the brokers, and tells the user if it takes long.
@@ -83,20 +93,12 @@ func (r topicsResult) String() string {
 }
 
 func (c *cli) createTopics(cmd *cobra.Command) error {
-	l, err := c.load(cmd)
-	if err != nil {
-		return err
-	}
-	k, err := app.KafkaOf(&l.Config)
-	if err != nil {
-		return usageError{err}
-	}
-	ctx := cmd.Context()
-	adm, err := c.admin(ctx, k)
+	l, _, adm, err := c.admin(cmd)
 	if err != nil {
 		return err
 	}
 	defer adm.Close()
+	ctx := cmd.Context()
 	topics := app.TopicsOf(&l.Config)
 	created, err := processors.EnsureTopics(ctx, adm, topics.Specs(false))
 	if err != nil {
@@ -145,15 +147,7 @@ func (d differences) String() string {
 var errDiffer = errors.New("the topics are not as they should be")
 
 func (c *cli) checkTopics(cmd *cobra.Command) error {
-	l, err := c.load(cmd)
-	if err != nil {
-		return err
-	}
-	k, err := app.KafkaOf(&l.Config)
-	if err != nil {
-		return usageError{err}
-	}
-	adm, err := c.admin(cmd.Context(), k)
+	l, _, adm, err := c.admin(cmd)
 	if err != nil {
 		return err
 	}

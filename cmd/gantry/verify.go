@@ -77,11 +77,9 @@ func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 	}
 	defer client.Close()
 	ctx := cmd.Context()
-	adm, err := c.admin(ctx, k)
-	if err != nil {
+	if err := c.reach(ctx, k); err != nil {
 		return err
 	}
-	adm.Close()
 
 	report, err := c.proof(ctx, app.VerifyOptions(&cfg, k, client), files)
 	if err != nil {
