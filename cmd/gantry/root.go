@@ -46,6 +46,7 @@ var commands = []func(*cli) *cobra.Command{
 	newSimulate,
 	newTopics,
 	newSensors,
+	newMembers,
 	newVerify,
 	newConfig,
 	newVersion,
