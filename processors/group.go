@@ -214,6 +214,7 @@ func (g *Group) end(owned bool) error {
 	if s == nil {
 		return nil
 	}
+	started := time.Now()
 	s.cancel()
 	s.wg.Wait()
 	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
@@ -231,6 +232,7 @@ func (g *Group) end(owned bool) error {
 	if err != nil {
 		return fmt.Errorf("release partitions: %w", err)
 	}
+	g.log.Info("partitions given up", "partitions", s.parts, "lost", !owned, "took", time.Since(started).String())
 	return nil
 }
 

@@ -70,6 +70,7 @@ func (s *standby) ahead(ctx context.Context) error {
 	s.mu.Lock()
 	s.ends = ends[s.topic]
 	s.mu.Unlock()
+	started := time.Now()
 	s.follow(ctx, nil)
 	for {
 		s.mu.Lock()
@@ -80,6 +81,7 @@ func (s *standby) ahead(ctx context.Context) error {
 			reached = reached && n >= ends[s.topic][p]
 		}
 		if reached {
+			s.log.Info("tables read ahead", "took", time.Since(started).String())
 			return nil
 		}
 		select {

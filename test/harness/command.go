@@ -60,10 +60,11 @@ func environ() []string {
 
 // Process is a gantry that runs by itself, in an empty folder.
 type Process struct {
-	Name   string
-	Cmd    *exec.Cmd
-	Log    bytes.Buffer  // to be read when it has exited
-	Exited chan struct{} // closed when it has
+	Name    string
+	Cmd     *exec.Cmd
+	Started time.Time
+	Log     bytes.Buffer  // to be read when it has exited
+	Exited  chan struct{} // closed when it has
 }
 
 // Launch starts a process, which is killed at the end of the test. Its log is printed where the test has failed.
@@ -71,6 +72,7 @@ func Launch(t *testing.T, name string, env []string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Name: name, Cmd: exec.Command(Gantry(t), args...), Exited: make(chan struct{})}
 	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stderr = t.TempDir(), append(environ(), env...), &p.Log
+	p.Started = time.Now()
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
