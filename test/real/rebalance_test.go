@@ -23,6 +23,7 @@ type installation struct {
 	random *rand.Rand
 	launch func(name string) *harness.Process
 	adm    *kadm.Client
+	groups int // that each process is a member of
 	run    map[string]*harness.Process
 	ended  []*harness.Process
 	named  int // processes so far
@@ -64,7 +65,7 @@ func (i *installation) shared(before shares, again string) shares {
 	harness.Await(i.t, "partitions for every process", func() bool {
 		clear(has)
 		members, settled, err := processors.Members(i.t.Context(), i.adm)
-		if err != nil || !settled || len(members) != len(processors.Groups)*len(i.run) {
+		if err != nil || !settled || len(members) != i.groups*len(i.run) {
 			return false
 		}
 		for _, m := range members {
@@ -169,7 +170,7 @@ func TestRebalance(t *testing.T) {
 	i := &installation{
 		t: t, random: rand.New(rand.NewPCG(seed, 2)), adm: harness.Admin(t, brokers(t)),
 		launch: func(name string) *harness.Process { return launch(t, name, state, archiveURL, windows...) },
-		run:    make(map[string]*harness.Process),
+		groups: len(processors.Groups), run: make(map[string]*harness.Process),
 	}
 	for range 3 { // at once, on a cluster on which no topic is: each of them creates all
 		i.add()
