@@ -50,8 +50,8 @@ type Entry struct {
 }
 
 // Open opens the file system of an archive URL: file:///folder, or hdfs://namenode:port/folder with further namenodes
-// of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created; HDFS need
-// not answer yet: see NewHDFS.
+// of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created.
+// HDFS need not answer yet: see NewHDFS.
 func Open(url string) (FS, error) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {

@@ -62,8 +62,8 @@ type hdfsFS struct {
 var _ FS = (*hdfsFS)(nil)
 
 // NewHDFS returns a file system on HDFS. It connects when it is first used, and again after any failure, so that HDFS
-// may be away when this is called. While it is away a call fails within DialTimeout + 2 AnswerTimeouts: one that another
-// call has begun to wait for, and its own. Close ends all calls at once.
+// may be away when this is called. While it is away a call fails within DialTimeout + 2 AnswerTimeouts: one that
+// another call has begun to wait for, and its own. Close ends all calls at once.
 //
 // It is also a prometheus.Collector.
 func NewHDFS(o HDFSOptions) FS {

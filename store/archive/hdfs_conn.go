@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// network makes the connections of one hdfsFS, with the time limits that the client lacks. It waits without limit for a
-// server that has stopped answering but keeps its connections, and one lock for all namenode calls would then hold every
-// flush for ever.
+// network makes the connections of one hdfsFS, with the time limits that the client lacks. It waits without limit for
+// a server that has stopped answering but keeps its connections, and one lock for all namenode calls would then hold
+// every flush for ever.
 type network struct {
 	dialTimeout, answerTimeout time.Duration
 
@@ -33,8 +33,8 @@ func (n *network) dial(_ context.Context, network, address string) (net.Conn, er
 	return n.guard(conn), nil
 }
 
-// guard gives a connection its limits. One that is not used any more is closed after a while: where a datanode refuses a
-// block, the client drops its connection without closing it.
+// guard gives a connection its limits. One that is not used any more is closed after a while: where a datanode refuses
+// a block, the client drops its connection without closing it.
 func (n *network) guard(conn net.Conn) *deadlineConn {
 	c := &deadlineConn{Conn: conn, timeout: n.answerTimeout}
 	c.detach = context.AfterFunc(n.open, func() { conn.Close() })
@@ -45,14 +45,13 @@ func (n *network) guard(conn net.Conn) *deadlineConn {
 	return c
 }
 
-// idleFactor times the limit of an answer is longer than any connection in use is silent: leases are renewed each second
-// while the namenode answers, and the stream of a block has a sign of life each half minute.
+// idleFactor times the limit of an answer is longer than any connection in use is silent: leases are renewed each
+// second while the namenode answers, and nobody keeps the stream of a block open for later.
 const idleFactor = 4
 
 // deadlineConn gives each read and write its own deadline, and is closed by the first that fails. Else the client would
-// send its next call on it and take the late answer to the last one for the answer to that: it counts them, but does not
-// give up a connection whose count is wrong, so that after one time-out every call would fail for as long as the process
-// lives.
+// send its next call on it and get the late answer to the last one: it counts them, but does not give up a connection
+// whose count is wrong, so that after one time-out every call would fail for as long as the process lives.
 type deadlineConn struct {
 	net.Conn
 	timeout time.Duration

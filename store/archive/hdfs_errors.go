@@ -11,11 +11,11 @@ import (
 
 // What a namenode calls its refusals, and what an operator can do about them.
 const (
-	safeModeException       = "org.apache.hadoop.hdfs.server.namenode.SafeModeException"
-	retriableException      = "org.apache.hadoop.ipc.RetriableException"
-	spaceQuotaException     = "org.apache.hadoop.hdfs.protocol.DSQuotaExceededException"
-	namesQuotaException     = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException"
-	fileNotFoundException   = "java.io.FileNotFoundException"
+	safeModeException     = "org.apache.hadoop.hdfs.server.namenode.SafeModeException"
+	retriableException    = "org.apache.hadoop.ipc.RetriableException"
+	spaceQuotaException   = "org.apache.hadoop.hdfs.protocol.DSQuotaExceededException"
+	namesQuotaException   = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException"
+	fileNotFoundException = "java.io.FileNotFoundException"
 )
 
 // hdfsSaidMax bounds what is quoted of a server's message.

@@ -31,8 +31,9 @@ func TestSweptWhileWriting(t *testing.T) {
 	store := archive.NewMemory()
 	fast, slow := open(t, store, testOptions(10)), &swept{FS: store}
 	p := open(t, slow, testOptions(10))
-	add(t, fast, reading(0, "s1", 1), reading(1, "s1", 2))
-	add(t, p, reading(0, "s1", 1), reading(1, "s1", 2), reading(2, "s1", 3))
+	log := []archive.Record{reading(0, "s1", 1), reading(1, "s1", 2), reading(2, "s1", 3)}
+	add(t, fast, log[:2]...)
+	add(t, p, log...)
 	slow.meanwhile = func() { flush(t, fast) }
 	if c := flush(t, p); c != (archive.Committed{}) {
 		t.Fatalf("the slower one committed %+v", c)
@@ -40,7 +41,7 @@ func TestSweptWhileWriting(t *testing.T) {
 	if c := flush(t, p); c.Start != 2 || c.End != 3 || rows(c) != 1 {
 		t.Fatalf("then it committed %+v, not offset 2 alone", c)
 	}
-	if err := checkOnce(store, []archive.Record{reading(0, "s1", 1), reading(1, "s1", 2), reading(2, "s1", 3)}); err != nil {
+	if err := checkOnce(store, log); err != nil {
 		t.Error(err)
 	}
 }
