@@ -2,7 +2,9 @@ package archive
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,6 +59,7 @@ type deadlineConn struct {
 	timeout time.Duration
 	idle    *time.Timer
 	detach  func() bool
+	failure atomic.Pointer[error] // the first, which says more than that the connection is closed
 }
 
 func (c *deadlineConn) Read(b []byte) (int, error) {
@@ -70,11 +73,15 @@ func (c *deadlineConn) Write(b []byte) (int, error) {
 func (c *deadlineConn) limited(
 	setDeadline func(time.Time) error, call func([]byte) (int, error), b []byte,
 ) (n int, err error) {
+	if first := c.failure.Load(); first != nil {
+		return 0, fmt.Errorf("the connection to %s failed before: %w", c.RemoteAddr(), *first)
+	}
 	c.idle.Reset(idleFactor * c.timeout)
 	if err = setDeadline(time.Now().Add(c.timeout)); err == nil {
 		n, err = call(b)
 	}
 	if err != nil {
+		c.failure.CompareAndSwap(nil, &err)
 		c.Close()
 	}
 	return n, err
