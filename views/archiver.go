@@ -112,9 +112,12 @@ func (a *Archiver) end(parts []int32) {
 		select {
 		case <-f.done:
 		case <-timeout.C:
+			var left []int32
 			for _, f := range ending[i:] {
-				f.log.Warn("the archive's file system does not answer; the partition is given up without a last flush")
+				left = append(left, f.partition)
 			}
+			a.Logger.Warn("the archive's file system does not answer; its partitions are given up without a last flush, "+
+				"and what it lacks is read again", "component", "archiver", "partitions", left)
 			return
 		}
 	}

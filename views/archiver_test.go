@@ -421,8 +421,8 @@ func TestArchiverReadyInOutage(t *testing.T) {
 func TestArchiverGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cancelled := false
-		f := &feed{done: make(chan struct{}), cancel: func() { cancelled = true }, log: logger(t)}
-		a := &Archiver{feeds: map[int32]*feed{3: f}}
+		f := &feed{done: make(chan struct{}), cancel: func() { cancelled = true }}
+		a := &Archiver{feeds: map[int32]*feed{3: f}, Logger: logger(t)}
 		began := time.Now()
 		a.end([]int32{3, 4})
 		if d := time.Since(began); d != giveUpMax || d >= 6*time.Second || !cancelled || len(a.owned()) != 0 {

@@ -160,7 +160,7 @@ func (f *feed) follow(ctx context.Context) error {
 	final, stop := context.WithTimeout(context.WithoutCancel(ctx), finalFlush)
 	defer stop()
 	if _, err := part.Flush(final); err != nil && !errors.Is(err, archive.ErrReopen) {
-		f.log.Warn("the last batch is not archived yet; it will be read again", "error", err)
+		f.log.Info("the last batch is not archived yet; it will be read again", "error", err)
 	}
 	f.commit(final, part)
 	if cause != nil && !errors.Is(cause, context.Canceled) {
