@@ -36,7 +36,8 @@ func TestChaos(t *testing.T) {
 	t.Cleanup(func() { fmt.Fprint(t.Output(), r.String()) })
 
 	archiveURL := freshArchive(t)
-	feed := feedTraffic(t, seed, rate, chaosWindow)
+	feed := newTraffic(t, seed, rate, chaosWindow, time.Now())
+	feed.live(t)
 	f := newFleet(t, chaosFolder(t), archiveURL, instances, append(chaosArgs, "--archive.flushInterval", "3s")...)
 	r.fleet = f
 	for step := uint64(0); f.kills < kills; step++ {

@@ -14,15 +14,17 @@ import (
 	"gantry/test/harness"
 )
 
-// traffic is what sensors send as time passes, with everything that makes verdicts and windows hard: readings that are
+// traffic is what sensors send, each at its time, with everything that makes verdicts and windows hard: readings that are
 // late, too old, sent twice, sent twice with other values, out of range or not there.
 type traffic struct {
-	model  *harness.Model // complete when stop has returned
+	model  *harness.Model // not to be read while it is live
 	sent   int            // messages, likewise
 	rate   int            // readings a second
-	start  time.Time
 	seed   uint64
+	start  time.Time // of the first reading
+	next   int       // number of the next one
 	client *kgo.Client
+	failed chan error // the first error
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -30,18 +32,15 @@ type traffic struct {
 // trafficInterval is the time between two readings of a sensor: there is a sensor for each reading of a second.
 const trafficInterval = time.Second
 
-// feedTraffic publishes the sensors, and then their readings, each at its time, until it is stopped.
-func feedTraffic(t *testing.T, seed uint64, rate int, window time.Duration) *traffic {
+// newTraffic publishes the sensors.
+func newTraffic(t *testing.T, seed uint64, rate int, window time.Duration, start time.Time) *traffic {
 	t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
 		kgo.DefaultProduceTopic(harness.RawTopic), kgo.ProducerLinger(5*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	f := &traffic{
-		model: harness.NewModel(window), rate: rate, seed: seed, client: client, cancel: cancel, ended: make(chan error, 1),
-	}
+	t.Cleanup(client.Close)
 	var sensors []*kgo.Record
 	for i := range rate {
 		s := codecs.Sensor{SensorID: trafficSensor(i), Latitude: 34, Longitude: trafficLongitude(i)}
@@ -50,23 +49,40 @@ func feedTraffic(t *testing.T, seed uint64, rate int, window time.Duration) *tra
 			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
 		})
 	}
-	if err := client.ProduceSync(ctx, sensors...).FirstErr(); err != nil {
+	if err := client.ProduceSync(t.Context(), sensors...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	f.start = time.Now()
-	go func() {
-		defer client.Close()
-		f.ended <- f.run(ctx)
-	}()
-	t.Cleanup(cancel)
-	return f
+	return &traffic{
+		model: harness.NewModel(window), rate: rate, seed: seed, start: start, client: client,
+		failed: make(chan error, 1),
+	}
 }
 
 func trafficSensor(i int) string { return fmt.Sprintf("s%05d", i) }
 
 func trafficLongitude(i int) float64 { return -118 - float64(i%1000)/2000 }
 
-// stop ends it; every message is acknowledged then.
+// burst sends the next n readings at once.
+func (f *traffic) burst(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		f.send(t.Context(), time.Now())
+	}
+	if err := f.flush(t.Context()); err != nil {
+		t.Fatalf("feed: %v", err)
+	}
+}
+
+// live sends readings at their time until stop.
+func (f *traffic) live(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	f.cancel, f.ended = cancel, make(chan error, 1)
+	go func() { f.ended <- f.run(ctx) }()
+}
+
+// stop ends live; every message is acknowledged then.
 func (f *traffic) stop(t *testing.T) {
 	t.Helper()
 	f.cancel()
@@ -76,33 +92,51 @@ func (f *traffic) stop(t *testing.T) {
 }
 
 func (f *traffic) run(ctx context.Context) error {
-	failed := make(chan error, 1) // the first error
-	acknowledged := func(_ *kgo.Record, err error) {
-		if err != nil {
-			select {
-			case failed <- err:
-			default:
-			}
-		}
-	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for n := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
-			return f.client.Flush(context.WithoutCancel(ctx))
-		case err := <-failed:
+			return f.flush(context.WithoutCancel(ctx))
+		case err := <-f.failed:
 			return err
 		case <-tick.C:
 		}
-		for now := time.Now(); !f.time(n).After(now); n++ {
-			for _, r := range f.readings(n) {
-				f.model.Add(r, now.UnixMilli())
-				f.sent++
-				f.client.Produce(context.WithoutCancel(ctx), &kgo.Record{
-					Key: []byte(r.SensorID), Value: codecs.AppendRawJSON(nil, &r), Timestamp: now,
-				}, acknowledged)
-			}
+		for now := time.Now(); !f.time(f.next).After(now); {
+			f.send(context.WithoutCancel(ctx), now)
+		}
+	}
+}
+
+func (f *traffic) flush(ctx context.Context) error {
+	if err := f.client.Flush(ctx); err != nil {
+		return err
+	}
+	select {
+	case err := <-f.failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// send sends the messages of the next turn.
+func (f *traffic) send(ctx context.Context, now time.Time) {
+	for _, r := range f.readings(f.next) {
+		f.model.Add(r, now.UnixMilli())
+		f.sent++
+		f.client.Produce(ctx, &kgo.Record{
+			Key: []byte(r.SensorID), Value: codecs.AppendRawJSON(nil, &r), Timestamp: now,
+		}, f.acknowledged)
+	}
+	f.next++
+}
+
+func (f *traffic) acknowledged(_ *kgo.Record, err error) {
+	if err != nil {
+		select {
+		case f.failed <- err:
+		default:
 		}
 	}
 }
