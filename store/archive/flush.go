@@ -58,7 +58,11 @@ func (p *Partition) flush(ctx context.Context) (Committed, error) {
 	if due, ok := p.nextDue(); p.batch.rows() == 0 && (!ok || p.opts.Now().Before(due)) {
 		return Committed{}, nil
 	}
-	in := &intent{id: newIntentID(), partition: p.id, start: p.start(), end: p.next, holes: p.holes, marks: p.marks}
+	id, err := newIntentID(p.opts.Rand)
+	if err != nil {
+		return Committed{}, err
+	}
+	in := &intent{id: id, partition: p.id, start: p.start(), end: p.next, holes: p.holes, marks: p.marks}
 	if err := p.writeFiles(ctx, in); err != nil {
 		p.discard(in)
 		if errors.Is(err, fs.ErrNotExist) {
