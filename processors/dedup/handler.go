@@ -59,6 +59,7 @@ func (h *Handler) Stage() *processors.Stage {
 	s := &processors.Stage{
 		Group: processors.DedupGroup, Inputs: []goka.Stream{h.o.Topics.Raw},
 		Outputs: []goka.Stream{h.o.Topics.Events, h.o.Topics.Rejects}, Handler: h,
+		Sends:  []string{string(h.o.Topics.Events)},
 		Large:  []string{string(h.o.Topics.Rejects)},
 		Logger: h.o.Logger, Metrics: h.o.Metrics,
 	}
