@@ -29,6 +29,10 @@ type Totals struct {
 	WindowsUnproved int64 `json:"windows_unproved"` // of both: their readings may have expired
 	WindowsPending  int64 `json:"windows_pending"`  // due, and the window group has not come so far
 	Silences        int64 `json:"silences"`
+
+	Redriven         int64 `json:"redriven"` // Records that send a reject again; what became of them:
+	RedrivenAccepted int64 `json:"redriven_accepted"`
+	RedrivenRejected int64 `json:"redriven_rejected"`
 }
 
 // Balanced tells whether each record of traffic-raw is counted as exactly one of its fates.
@@ -62,6 +66,7 @@ type Report struct {
 	Copied           bool           `json:"copied"` // no group has committed here: proved to the ends, as a copy
 	Ranges           []Range        `json:"ranges"`
 	Totals           Totals         `json:"totals"`
+	Redrives         []Redrive      `json:"redrives"`           // the first 1000, by place
 	ExceptionsByKind map[Kind]int64 `json:"exceptions_by_kind"` // all of them
 	Exceptions       []Exception    `json:"exceptions"`         // the first 1000, by place
 
@@ -110,6 +115,7 @@ func (l *Ledger) Close() *Report {
 	for p := range l.raw {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))
 	}
+	report.Redrives = l.closeRedrives()
 	report.Totals = l.totals
 	report.Exceptions = append([]Exception{}, l.exceptions...) // [] in JSON where there is none
 	slices.SortStableFunc(report.Exceptions, func(a, b Exception) int {
