@@ -14,8 +14,8 @@ import (
 	"gantry/test/harness"
 )
 
-// traffic is what sensors send, each at its time, with everything that makes verdicts and windows hard: readings that are
-// late, too old, sent twice, sent twice with other values, out of range or not there.
+// traffic is what sensors send, with everything that makes verdicts and windows hard: readings that are late, too old,
+// sent twice, sent twice with other values, out of range or not there.
 type traffic struct {
 	model  *harness.Model // not to be read while it is live
 	sent   int            // messages, likewise
