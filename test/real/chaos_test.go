@@ -38,7 +38,7 @@ func TestChaos(t *testing.T) {
 	archiveURL := freshArchive(t)
 	feed := newTraffic(t, seed, rate, chaosWindow, time.Now())
 	feed.live(t)
-	f := newFleet(t, chaosFolder(t), archiveURL, instances, append(chaosArgs, "--archive.flushInterval", "3s")...)
+	f := newFleet(t, chaosFolder(t), archiveURL, instances, append(chaosArgs, "--archive.flushInterval", "1s")...)
 	r.fleet = f
 	for step := uint64(0); f.kills < kills; step++ {
 		random := rand.New(rand.NewPCG(seed, step))
