@@ -24,7 +24,9 @@ type claim struct {
 	moved  time.Time // when a batch was last cut off the queue, or the queue began
 	paused bool
 	end    int64
-	seen   int64 // offset of the last record queued into a batch, plus one
+	// resumeAt is the next offset to be fetched; -1 while that is wherever the log begins.
+	resumeAt int64
+	seen     int64 // offset of the last record queued into a batch, plus one
 }
 
 var _ sarama.ConsumerGroupClaim = (*claim)(nil)

@@ -116,7 +116,7 @@ func (t *Table) Flush() error {
 			}
 		}
 		t.moved = true
-		return fmt.Errorf("write state in %s: %w", t.dir, t.note(err))
+		return fmt.Errorf("write state in %s: %w", t.dir, noteSpace(t.dir, t.note(err)))
 	}
 	t.storedAt = storedAt
 	return nil

@@ -42,6 +42,15 @@ func DefaultOptions() Options {
 	}
 }
 
+// batchesMax is how many full batches the partitions of a process hold together, at most.
+const batchesMax = 10
+
+// Bound makes the batches of many partitions smaller, so that what a process holds does not grow with their number: it
+// is at most ten times FlushRows, and all of it while the file system is away.
+func (o *Options) Bound(partitions int) {
+	o.FlushRows = max(1, min(o.FlushRows, o.FlushRows*batchesMax/max(1, partitions)))
+}
+
 // Validate reports every value that is out of range.
 func (o *Options) Validate() error {
 	var errs []error
