@@ -38,15 +38,16 @@ func TestBrokerOutage(t *testing.T) {
 	r := harness.NewReader(t, brokers(t))
 	flows := func(what string) {
 		t.Helper()
-		n := len(r.Readings)
+		n, from := len(r.Readings), time.Now()
 		r.Until(t, "readings "+what, func(o *harness.Outcomes) bool { return len(o.Readings) > n+2*steadySensors })
+		s.ready()
+		t.Logf("%.1fs until readings came and it was ready, %s", time.Since(from).Seconds(), what)
 	}
 	flows("before anything happens")
 
 	b.kill()
 	b.start()
 	flows("after a kill and a start")
-	s.ready()
 
 	before, from := s.megabytes(), time.Now()
 	b.kill()
@@ -63,7 +64,6 @@ func TestBrokerOutage(t *testing.T) {
 	}
 	b.start()
 	flows("after an outage")
-	s.ready()
 	t.Logf("the broker was away for %v: memory from %.0f to at most %.0f MiB", to.Sub(from).Round(time.Second), before, peak)
 
 	for range 2 {
@@ -74,7 +74,6 @@ func TestBrokerOutage(t *testing.T) {
 		t.Logf("the broker stood still for %v", pause.Round(100*time.Millisecond))
 		flows("after the broker stood still")
 	}
-	s.ready()
 
 	feeding.cancel()
 	if err := <-feeding.ended; err != nil {

@@ -252,8 +252,15 @@ func TestBrokerRetentionHole(t *testing.T) {
 	if text := fmt.Sprintf(`"partition":%d,"from":2,"to":9,"records":7`, partition); !strings.Contains(p.Log.String(), text) {
 		t.Errorf("the log does not say %s", text)
 	}
+	p.begin() // another session carries the note on
+	producer.plain("s0")
+	p.committed(partition, 13)
+	p.Stop(t)
 	code, out, _ := run(t, append([]string{"verify"}, p.args...)...)
-	t.Logf("verify: %d\n%s", code, out)
+	if text := fmt.Sprintf("%s/%d/2 deleted_unread: offsets 2 to 8", harness.RawTopic, partition); code != 1 ||
+		!strings.Contains(out, text) {
+		t.Errorf("verify ends with %d and does not say %q:\n%s", code, text, out)
+	}
 }
 
 // committed waits until the dedup group has committed an offset.

@@ -27,6 +27,7 @@ const (
 	KindWindowUnexpected Kind = "window_unexpected" // nothing before it closes or revises the window
 	KindWindowMissing    Kind = "window_missing"    // a window was due and has not been published
 	KindAbsentOffset     Kind = "absent_offset"     // an offset of an outcome topic holds no record
+	KindDeletedUnread    Kind = "deleted_unread"    // records were deleted before they were read
 )
 
 // Exception is something that does not fit, and where.
