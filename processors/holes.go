@@ -2,6 +2,7 @@ package processors
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ type Hole struct {
 	At       time.Time // to the millisecond
 }
 
+// Between tells whether records between an offset that was applied, -1 for none, and another one may lie in the hole.
+func (h Hole) Between(applied, offset int64) bool { return applied < h.To-1 && h.To <= offset }
+
 // holesMax bounds the holes that are kept of a partition, the newest, so that the metadata stays below the 4096 bytes
 // that brokers take.
 const holesMax = 48
@@ -24,6 +28,7 @@ const holesPrefix = "deleted_unread="
 // addHole adds a hole to those known of a partition. One that overlaps the last one is the same, noticed again after a
 // crash, and perhaps grown.
 func addHole(holes []Hole, h Hole) []Hole {
+	holes = slices.Clone(holes) // batches hold the old ones
 	if n := len(holes); n > 0 && h.From <= holes[n-1].To {
 		holes[n-1].To = max(holes[n-1].To, h.To)
 		return holes

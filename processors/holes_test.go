@@ -44,3 +44,17 @@ func TestHoles(t *testing.T) {
 		}
 	}
 }
+
+// A reading is taken behind a gap only where what is missing may lie in a hole: one that lies wholly before what was
+// applied last, or behind the reading, explains nothing.
+func TestHoleBetween(t *testing.T) {
+	h := Hole{From: 10, To: 20}
+	for _, tt := range []struct {
+		applied, offset int64
+		want            bool
+	}{{-1, 20, true}, {5, 25, true}, {15, 20, true}, {18, 20, true}, {19, 25, false}, {25, 30, false}, {5, 8, false}, {5, 19, false}} {
+		if got := h.Between(tt.applied, tt.offset); got != tt.want {
+			t.Errorf("between %d and %d: %v", tt.applied, tt.offset, got)
+		}
+	}
+}

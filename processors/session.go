@@ -238,6 +238,12 @@ func (s *session) passHole(c *claim, from, to int64) {
 	}
 }
 
+func (s *session) unread(tp topicPartition) []Hole {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holes[tp]
+}
+
 // waitForRoom waits until the partitions that move have worked off most of what they hold.
 func (s *session) waitForRoom() {
 	for s.ctx.Err() == nil && s.held() > queuedMax {

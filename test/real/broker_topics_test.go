@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -238,7 +239,7 @@ func TestBrokerRetentionHole(t *testing.T) {
 	for range 10 {
 		producer.plain("s0")
 	}
-	p.deleteBefore(partition, 9)
+	p.deleteBefore(harness.RawTopic, partition, 9)
 	p.begin()
 	r.Until(t, "what lies behind the hole", func(o *harness.Outcomes) bool { return len(o.Readings)+len(o.Rejects) == 4 })
 	if lost := p.metric(`stream_processor_records_lost_total{topic="traffic-raw"}`); lost != 7 {
@@ -263,24 +264,65 @@ func TestBrokerRetentionHole(t *testing.T) {
 	}
 }
 
+// Retention deletes readings of traffic-events before the window stage has read them, while another process numbers on.
+// Their windows are incomplete, and that is said; the sensor's later readings are counted, although they are numbered
+// behind a gap that never closes.
+func TestBrokerRetentionHoleInEvents(t *testing.T) {
+	p := newBrokerPipeline(t)
+	producer := newProducer(t)
+	r := harness.NewReader(t, brokers(t))
+	partition := producer.sensor("s0")
+	readings := func(n int) func(*harness.Outcomes) bool {
+		return func(o *harness.Outcomes) bool { return len(o.Readings)+len(o.Rejects) == n }
+	}
+	producer.plain("s0")
+	r.Until(t, "a window", func(o *harness.Outcomes) bool { return o.Counted() == 1 })
+	p.committedBy(processors.WindowGroup, harness.EventsTopic, partition, 2)
+	p.Stop(t)
+	dedup := serve(t, p.state, p.archiveURL, append(p.args, "--roles", "dedup")...)
+	dedup.ready()
+	for i := range 5 {
+		producer.plain("s0")
+		r.Until(t, "readings that nobody folds", readings(i+2))
+	}
+	dedup.Stop(t)
+	p.deleteBefore(harness.EventsTopic, partition, r.Last[partition])
+	p.begin()
+	r.Until(t, "a window behind the hole", func(o *harness.Outcomes) bool { return o.Counted() >= 2 })
+	if lost := p.metric(`stream_processor_records_lost_total{topic="traffic-events"}`); lost == 0 {
+		t.Error("no record of traffic-events is counted as lost")
+	}
+	if n := p.metric("stream_processor_sensors_resumed_total"); n != 1 {
+		t.Errorf("%v sensors went on behind the hole, not 1", n)
+	}
+	producer.plain("s0")
+	r.Until(t, "windows that go on", func(o *harness.Outcomes) bool { return o.Counted() >= 3 })
+	p.Stop(t)
+}
+
 // committed waits until the dedup group has committed an offset.
 func (p *brokerPipeline) committed(partition int32, next int64) {
 	p.t.Helper()
+	p.committedBy(processors.DedupGroup, harness.RawTopic, partition, next)
+}
+
+func (p *brokerPipeline) committedBy(group goka.Group, topic string, partition int32, next int64) {
+	p.t.Helper()
 	harness.Await(p.t, "a commit", func() bool {
-		at, err := p.adm.FetchOffsets(p.t.Context(), string(processors.DedupGroup))
+		at, err := p.adm.FetchOffsets(p.t.Context(), string(group))
 		if err != nil {
 			return false
 		}
-		c, ok := at.Lookup(harness.RawTopic, partition)
+		c, ok := at.Lookup(topic, partition)
 		return ok && c.At >= next
 	})
 }
 
-// deleteBefore deletes the records of a partition of traffic-raw below an offset, as retention does.
-func (p *brokerPipeline) deleteBefore(partition int32, offset int64) {
+// deleteBefore deletes the records of a partition below an offset, as retention does.
+func (p *brokerPipeline) deleteBefore(topic string, partition int32, offset int64) {
 	p.t.Helper()
 	var o kadm.Offsets
-	o.AddOffset(harness.RawTopic, partition, offset, -1)
+	o.AddOffset(topic, partition, offset, -1)
 	resp, err := p.adm.DeleteRecords(p.t.Context(), o)
 	if err == nil {
 		err = resp.Error()
