@@ -79,6 +79,12 @@ func (h counting) Handle(ctx context.Context, l *store.Lane, input int, b *Batch
 // broker starts an embedded Kafka with the topics of a counting stage.
 func broker(t *testing.T) Kafka {
 	t.Helper()
+	k, _ := brokerCluster(t)
+	return k
+}
+
+func brokerCluster(t *testing.T) (Kafka, *kfake.Cluster) {
+	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +106,7 @@ func broker(t *testing.T) Kafka {
 			t.Fatal(err)
 		}
 	}
-	return k
+	return k, c
 }
 
 func logger(t *testing.T) *slog.Logger {
