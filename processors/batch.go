@@ -15,6 +15,8 @@ type Batch struct {
 	// Ahead marks records that overtake a backlog. They come again in their place, so nothing of the batch's input is
 	// done when they are handled.
 	Ahead bool
+	// Unread is what was deleted of the partition before it was read, lately. It is not to be changed.
+	Unread []Hole
 
 	last  int64         // offset of the last record or marker
 	taken chan struct{} // of a batch ahead: closed when it is handled
@@ -23,8 +25,8 @@ type Batch struct {
 // Last returns the offset up to which the input is done when the batch is handled.
 func (b *Batch) Last() int64 { return b.last }
 
-// newBatch makes a batch of records and markers, of which there is at least one.
-func newBatch(topic string, partition int32, records []*kgo.Record) *Batch {
+// NewBatch makes a batch of records and markers of a partition, in order, of which there is at least one.
+func NewBatch(topic string, partition int32, records []*kgo.Record) *Batch {
 	last := records[len(records)-1].Offset
 	records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
 	return &Batch{Topic: topic, Partition: partition, Records: records, last: last}

@@ -25,6 +25,21 @@ const (
 	outcomeBytesMax   = 2<<20 + headersBytesMax
 )
 
+// Uses returns what a process that runs these parts of the pipeline does with the topics.
+func (t Topics) Uses(dedup, window, archive bool) []TopicUse {
+	uses := []TopicUse{
+		{Topic: string(t.Raw), Read: dedup},
+		{Topic: string(t.Events), Read: window || archive, Write: dedup || window},
+		{Topic: string(t.Rejects), Write: dedup},
+		{Topic: string(DedupTable), Read: true, Write: dedup},
+		{Topic: string(WindowTable), Read: true, Write: window},
+	}
+	if !t.Keyed {
+		uses = append(uses, TopicUse{Topic: string(DedupLoop), Read: dedup, Write: dedup})
+	}
+	return uses
+}
+
 // TopicSpec is a topic as Gantry needs it.
 type TopicSpec struct {
 	Name       string
@@ -163,8 +178,7 @@ func waitForLeaders(ctx context.Context, adm *kadm.Client, specs []TopicSpec) er
 				continue
 			}
 			if n := len(d.Partitions); n != int(s.Partitions) {
-				return fmt.Errorf("topic %s has %d partitions, topics.partitions is %d: a sensor would move to another "+
-					"partition than its state; set topics.partitions, or use new topics and groups", s.Name, n, s.Partitions)
+				return partitionsError(s.Name, n, int(s.Partitions))
 			}
 			for _, p := range d.Partitions {
 				if p.Leader < 0 || p.Err != nil {
@@ -263,25 +277,35 @@ func compareConfigs(s TopicSpec, have map[string]map[string]string) []Difference
 	return diffs
 }
 
-// messageBytes returns the largest message that all of these topics, which carry others' messages, take. Of a topic that
-// this user may not ask about it believes what EnsureTopics would have made it.
-func messageBytes(ctx context.Context, adm *kadm.Client, topics []string) (int, error) {
+// messageBytes returns the largest message that all of these topics take. Of a topic that this user may not ask about it
+// believes what EnsureTopics would have made it.
+func messageBytes(limits map[string]int, topics []string) int {
+	least := math.MaxInt32
+	for _, t := range topics {
+		limit, known := limits[t]
+		if !known {
+			limit = outcomeBytesMax
+		}
+		least = min(least, limit)
+	}
+	return least
+}
+
+// messageLimits returns max.message.bytes by topic; nothing of a topic that this user may not ask about.
+func messageLimits(ctx context.Context, adm *kadm.Client, topics []string) (map[string]int, error) {
 	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
-		return 0, fmt.Errorf("describe topics: %w", err)
+		return nil, fmt.Errorf("describe topics: %w", err)
 	}
-	least := math.MaxInt32
+	limits := make(map[string]int)
 	for _, rc := range configs {
-		if rc.Err != nil {
-			least = min(least, outcomeBytesMax)
-		}
 		for _, c := range rc.Configs {
 			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == messageBytesKey && err == nil {
-				least = min(least, n)
+				limits[rc.Name] = n
 			}
 		}
 	}
-	return least, nil
+	return limits, nil
 }
 
 // atLeast compares numbers in which -1 means without limit.

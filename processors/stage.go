@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,7 @@ type Stage struct {
 	Inputs  []goka.Stream
 	Loop    bool // the last input is the group's loop
 	Outputs []goka.Stream
+	Sends   []string // topics that it writes, beside its table and Large
 	Large   []string // topics that carry raw messages onwards, which may be large
 	Handler Handler
 
@@ -52,20 +54,24 @@ type Stage struct {
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer
 
-	state atomic.Pointer[goka.Processor]
-	group atomic.Pointer[Group]
+	state     atomic.Pointer[goka.Processor]
+	group     atomic.Pointer[Group]
+	condition atomic.Pointer[Condition]
 }
 
+// A processor that cannot work is tried again at least every backoffMax: what an operator has mended goes on soon.
 const (
 	backoffMin = time.Second
-	backoffMax = 30 * time.Second
+	backoffMax = 10 * time.Second
 )
 
 // Run keeps a processor running until ctx ends. A goka processor runs only once, so after a failure a new one is built,
 // with a new engine, which reads its table and goes on from the committed offset. Errors that another start cannot mend
-// are returned: state of other topics.
+// are returned, see Final: state of other topics.
 func (s *Stage) Run(ctx context.Context) error {
 	log := s.Logger.With("component", "processor", "group", string(s.Group))
+	condition := NewCondition(fmt.Sprintf("the group %s cannot work", s.Group), log, s.Metrics)
+	s.condition.Store(condition)
 	backoff := backoffMin
 	store.RegisterMetrics(s.Metrics, string(s.Group))
 	for {
@@ -77,14 +83,14 @@ func (s *Stage) Run(ctx context.Context) error {
 			}
 			return nil
 		}
-		if errors.Is(err, store.ErrForeignState) {
+		if Final(err) {
+			condition.Fail(err)
 			return err
 		}
 		if time.Since(started) > time.Minute {
 			backoff = backoffMin
 		}
-		Errors(s.Metrics).WithLabelValues(ErrorProcessor).Inc()
-		log.Error("processor stopped, it is built anew", "error", err, "in", backoff)
+		condition.Fail(err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -109,34 +115,33 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	table := string(goka.GroupTable(s.Group))
 	opts := store.DefaultOptions()
-	if len(s.Large) > 0 {
-		limit, err := messageBytes(ctx, adm, s.Large)
-		if err != nil {
-			return err
-		}
-		opts.RecordBytesMax = store.RecordBytesMax(limit)
+	batchBytes, err := s.sizes(ctx, adm, &opts)
+	if err != nil {
+		return err
 	}
-	transport, err := store.NewKafkaTransport(s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
+	transport, err := store.NewKafkaTransport(batchBytes, s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
 	if err != nil {
 		return fmt.Errorf("producer: %w", err)
 	}
-	table := string(goka.GroupTable(s.Group))
 	var align *Alignment
 	if s.Ahead != nil {
 		align = NewAlignment(s.Kafka, s.Group, s.Inputs[0], s.Ahead, log)
 	}
+	group := NewGroup(s.Kafka, s.Group, align, log, s.Metrics)
+	group.begun = s.condition.Load().Clear
+	group.lost = s.lost(log)
 	opts.Group, opts.Table, opts.Dir = string(s.Group), table, dir
 	opts.Inputs = len(s.Inputs)
 	opts.New, opts.Decode = s.Handler.New, s.Handler.Decode
-	group := NewGroup(s.Kafka, s.Group, align, log)
 	opts.Mark = func(input int, p int32, next int64) { group.Mark(string(s.Inputs[input]), p, next) }
 	opts.TableEnd = func(p int32) (int64, error) { return endOffset(ctx, adm, table, p) }
 	opts.Logger, opts.Metrics = s.Logger, s.Metrics
 	engine := store.NewEngine(opts, transport)
 	defer engine.Close()
 	if s.Standby {
-		group.stand = newStandby(s.Kafka, table, partitions, engine.OpenStandby, log)
+		group.stand = newStandby(s.Kafka, adm, table, partitions, engine.OpenStandby, log)
 	}
 
 	proc, err := goka.NewProcessor(s.Kafka.Brokers, s.graph(engine, group),
@@ -180,6 +185,29 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		return cause
 	}
 	return err
+}
+
+// sizes asks for what the topics take, each time anew: an operator may have changed it, and this be the reason for the
+// try. It sets the largest record, and returns the largest batch for the topics that are not large. Where a topic that
+// carries messages onwards has come to take less than they may be, the stage waits: it would have to cut them.
+func (s *Stage) sizes(ctx context.Context, adm *kadm.Client, opts *store.Options) (batchBytes int, err error) {
+	small := append([]string{string(goka.GroupTable(s.Group))}, s.Sends...)
+	source := string(s.Inputs[0])
+	limits, err := messageLimits(ctx, adm, slices.Concat(small, s.Large, []string{source}))
+	if err != nil {
+		return 0, err
+	}
+	if len(s.Large) > 0 {
+		opts.RecordBytesMax = store.RecordBytesMax(messageBytes(limits, s.Large))
+	}
+	for _, topic := range s.Large {
+		limit, known := limits[topic]
+		if need := limits[source] + headersBytesMax; known && limit < need {
+			return 0, fmt.Errorf("%w: max.message.bytes of %s is %d, and messages of %s need %d there with their headers",
+				store.ErrRecordSize, topic, limit, source, need)
+		}
+	}
+	return messageBytes(limits, small), nil
 }
 
 func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {
@@ -240,6 +268,37 @@ func (s *Stage) Recovered() bool {
 	return p != nil && p.Recovered()
 }
 
+// Trouble says what keeps the stage from its work, "" while nothing does.
+func (s *Stage) Trouble() string {
+	if c := s.condition.Load(); c != nil {
+		if t := c.Trouble(); t != "" {
+			return t
+		}
+	}
+	if g := s.group.Load(); g != nil {
+		return g.Trouble()
+	}
+	return ""
+}
+
+// lost returns what is called for records that were deleted before they were read: they have no outcome, and no one
+// else may ever notice.
+func (s *Stage) lost(log *slog.Logger) func(topic string, partition int32, from, to int64) {
+	records := store.Register(s.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stream_processor_records_lost_total", Help: "Records of an input that were deleted before they were read.",
+	}, []string{"topic"}))
+	for _, in := range s.Inputs {
+		records.WithLabelValues(string(in))
+	}
+	return func(topic string, partition int32, from, to int64) {
+		records.WithLabelValues(topic).Add(float64(to - from))
+		Errors(s.Metrics).WithLabelValues(ErrorLost).Inc()
+		log.Error("records were deleted before they were read: they have no outcome; raise the topic's retention, and "+
+			"restore them from their source if they are needed",
+			"topic", topic, "partition", partition, "from", from, "to", to, "records", to-from)
+	}
+}
+
 // Marked returns how far an input partition of this process is done, if it owns it.
 func (s *Stage) Marked(topic string, partition int32) (next int64, ok bool) {
 	if g := s.group.Load(); g != nil {
@@ -295,6 +354,9 @@ func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
 // bind ties the state folder to the cluster and to the topics that the state is made from. It returns the numbers of
 // partitions and replicas of the table.
 func (s *Stage) bind(ctx context.Context, adm *kadm.Client, dir string) (partitions, replicas int, err error) {
+	if err := store.RequireSpace(dir); err != nil {
+		return 0, 0, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	meta, err := adm.BrokerMetadata(ctx)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/store"
@@ -27,6 +28,7 @@ import (
 // It never stops the processor. A partition that cannot be followed costs whoever takes it over a longer recovery.
 type standby struct {
 	kafka      Kafka
+	adm        *kadm.Client
 	topic      string
 	partitions int32
 	open       func(partition int32) (*store.Standby, error)
@@ -47,10 +49,10 @@ type standby struct {
 const standbyRetry = 10 * time.Second
 
 func newStandby(
-	k Kafka, topic string, partitions int, open func(int32) (*store.Standby, error), log *slog.Logger,
+	k Kafka, adm *kadm.Client, topic string, partitions int, open func(int32) (*store.Standby, error), log *slog.Logger,
 ) *standby {
 	return &standby{
-		kafka: k, topic: topic, partitions: int32(partitions), open: open, log: log,
+		kafka: k, adm: adm, topic: topic, partitions: int32(partitions), open: open, log: log,
 		tables: make(map[int32]*store.Standby), moved: make(chan struct{}),
 	}
 }
@@ -58,12 +60,7 @@ func newStandby(
 // ahead follows everything and returns when it was read up to the ends of now. A process that joins its group after
 // that begins with tables that are there, while those that have the partitions work on. It returns early when ctx ends.
 func (s *standby) ahead(ctx context.Context) error {
-	adm, err := s.kafka.Admin()
-	if err != nil {
-		return err
-	}
-	defer adm.Close()
-	ends, err := listed(adm.ListEndOffsets(ctx, s.topic))
+	ends, err := listed(s.adm.ListEndOffsets(ctx, s.topic))
 	if err != nil {
 		return fmt.Errorf("end of the changelog: %w", err)
 	}

@@ -152,13 +152,13 @@ func TestStandbyFails(t *testing.T) {
 
 	opts := store.DefaultOptions()
 	opts.Group, opts.Table, opts.Dir = string(DedupGroup), string(DedupTable), t.TempDir()
-	transport, err := store.NewKafkaTransport(nil, opts.RecordBytesMax, k.Options()...)
+	transport, err := store.NewKafkaTransport(1_000_000, nil, opts.RecordBytesMax, k.Options()...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	engine := store.NewEngine(opts, transport)
 	defer engine.Close()
-	s := newStandby(k, opts.Table, 5, func(p int32) (*store.Standby, error) {
+	s := newStandby(k, adm, opts.Table, 5, func(p int32) (*store.Standby, error) {
 		if p == broken {
 			return nil, errors.New("no space left on device")
 		}

@@ -53,7 +53,7 @@ func (x *watcher) step() {
 
 // stop ends it as kill -9 does.
 func (x *watcher) stop() {
-	stopTable(x.standby.table)
+	x.standby.table.Abandon()
 }
 
 // promote lets the standby's process own the partition, from where it happens to be: behind what is in flight, or

@@ -185,17 +185,8 @@ func (w *world) crash() {
 	i.sent, i.logged = nil, nil
 }
 
-// stopTable closes LevelDB without the flush of a clean stop.
-func (i *instance) stopTable() { stopTable(i.table) }
-
-func stopTable(t *Table) {
-	if t.closed {
-		return
-	}
-	t.closed = true
-	close(t.stop)
-	t.loop.Wait()
-}
+// stopTable ends the table without the flush of a clean stop.
+func (i *instance) stopTable() { i.table.Abandon() }
 
 // pause takes the partition from the owner, as a session time-out does; what it has sent arrives later, or when it
 // wakes up.

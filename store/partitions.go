@@ -39,6 +39,14 @@ func (e *Engine) newTable(partition int32, end func() (int64, error), fail func(
 	if e.opts.openDB != nil {
 		t.open = func() (*leveldb.DB, error) { return e.opts.openDB(partition) }
 	}
+	open := t.open
+	t.open = func() (*leveldb.DB, error) {
+		db, err := open()
+		if err != nil && !isDamage(err) {
+			fail(noteSpace(dir, err)) // goka makes a text of it
+		}
+		return db, err
+	}
 	return t
 }
 
@@ -81,6 +89,6 @@ func (e *Engine) stopLane(partition int32, t *Table) {
 		if err := l.drain(e.opts.DrainTimeout); err != nil {
 			e.log.Warn("stopped before everything was acknowledged", "error", err)
 		}
-		l.shut()
 	}
+	l.shut()
 }

@@ -176,7 +176,7 @@ func TestRebalance(t *testing.T) {
 		i.add()
 	}
 	i.shared(nil, "")
-	feeding := feedSteadily(t, seed, rate)
+	feeding := feedAt(t, seed, rate)
 	r := harness.NewReader(t, brokers(t))
 	p := newPauses()
 	r.Seen = p.see

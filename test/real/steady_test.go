@@ -56,12 +56,19 @@ type steady struct {
 }
 
 const (
+	steadySensors  = 200
 	steadyInterval = time.Second // of each sensor
 	steadyWindow   = 10 * time.Second
 )
 
-// feedSteadily feeds so many readings a second, of as many sensors.
-func feedSteadily(t *testing.T, seed uint64, rate int) *steady {
+// feedSteadily feeds 200 readings a second.
+func feedSteadily(t *testing.T, seed uint64) *steady {
+	t.Helper()
+	return feedAt(t, seed, steadySensors)
+}
+
+// feedAt feeds so many readings a second, of as many sensors.
+func feedAt(t *testing.T, seed uint64, rate int) *steady {
 	t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
 		kgo.DefaultProduceTopic(harness.RawTopic), kgo.ProducerLinger(0))...)

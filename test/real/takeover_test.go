@@ -3,7 +3,6 @@ package real
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -45,7 +44,7 @@ func takeover(t *testing.T, sensors int, standby bool) {
 	}
 	i.shared(nil, "")
 
-	fill(t, sensors)
+	fillTables(t, sensors)
 	r := harness.NewReader(t, brokers(t))
 	p := newPauses()
 	r.Seen = p.see
@@ -56,7 +55,7 @@ func takeover(t *testing.T, sensors int, standby bool) {
 	}
 	before := gauge(t, address, "stream_processor_recovered_records_total")
 
-	feeding := feedSteadily(t, 1, 100)
+	feeding := feedAt(t, 1, 100)
 	partitions := processors.DefaultTopics().Partitions
 	calm := time.Now()
 	r.Until(t, "a calm group", func(*harness.Outcomes) bool { return p.since(calm, partitions, time.Second) })
@@ -82,8 +81,8 @@ func takeover(t *testing.T, sensors int, standby bool) {
 	survivor.Stop(t)
 }
 
-// fill publishes a sensor's metadata and a reading for each of so many sensors.
-func fill(t *testing.T, sensors int) {
+// fillTables publishes a sensor's metadata and a reading for each of so many sensors.
+func fillTables(t *testing.T, sensors int) {
 	t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
 		kgo.DefaultProduceTopic(harness.RawTopic))...)
@@ -124,16 +123,6 @@ func lag(t *testing.T, adm *kadm.Client) (n int64) {
 		n += m.Lag
 	}
 	return n
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // level tells whether the process shows its standby and that it is not behind.
