@@ -96,7 +96,7 @@ func (c *claim) next() *Batch {
 		c.mu.Unlock()
 		return nil
 	}
-	b := newBatch(c.topic, c.partition, c.queue[:n:n])
+	b := NewBatch(c.topic, c.partition, c.queue[:n:n])
 	b.Unread = c.s.unread(topicPartition{c.topic, c.partition})
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {

@@ -50,7 +50,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 
 	now    func() time.Time // the clock of ages
-	manual bool             // a test closes rounds and sends what they release, step by step
+	manual bool             // Stepped: somebody else closes rounds and sends what they release
 	openDB func(partition int32) (*leveldb.DB, error)
 }
 

@@ -83,6 +83,6 @@ func (e *Engine) stopLane(partition int32, t *Table) {
 		if err := l.drain(e.opts.DrainTimeout); err != nil {
 			e.log.Warn("stopped before everything was acknowledged", "error", err)
 		}
-		l.shut()
 	}
+	l.shut()
 }

@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -231,6 +232,9 @@ func (h *Handler) judge(l *store.Lane, partition int32, m *message) error {
 	o.AddHeader(codecs.HeaderKind, kindReading)
 	o.AddHeader(codecs.HeaderSource, b[n:s:s])
 	o.AddHeader(codecs.HeaderReceivedAt, b[s:])
+	if m.redrive != nil {
+		o.AddHeader(codecs.HeaderRedrive, bytes.Clone(m.redrive))
+	}
 	l.Emit(o)
 	h.metrics.accepted.Inc()
 	return nil

@@ -372,7 +372,11 @@ func (a *App) wire() {
 		o := archive.DefaultOptions()
 		o.FlushInterval, o.FlushRows, o.Version = c.Archive.FlushInterval, c.Archive.FlushRows, a.o.Version
 		o.ProgressInterval = max(o.ProgressInterval, o.FlushInterval)
+		o.Bound(a.topics.Partitions)
 		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics, time.Now)
+		if c, ok := a.archiveFS.(prometheus.Collector); ok {
+			a.metrics.MustRegister(c)
+		}
 		a.archiver = &views.Archiver{
 			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Monitor: a.monitor, Options: o,
 			Logger: a.log, Metrics: a.metrics,
