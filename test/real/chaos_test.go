@@ -20,8 +20,8 @@ var chaosArgs = []string{"--window.length", chaosWindow.String(), "--window.grac
 // Several gantry run share the partitions under a live load that has everything in it, and kill -9 hits them at random
 // moments: while they start and recover, while partitions move, while they stop. Others lose their state folder, find
 // an older copy of it, torn files or that of another cluster, or are paused until others have taken their partitions.
-// Nothing of that changes a result: readings, their numbers, rejects and final windows are those of an independent computation,
-// the ledger is clean, and HDFS holds each reading and revision once.
+// Nothing of that changes a result: readings, their numbers, rejects and final windows are those of an independent
+// computation, the ledger is clean, and HDFS holds each reading and revision once.
 //
 // GANTRY_KILLS asks for so many kills, GANTRY_SEED for certain faults at certain moments, GANTRY_INSTANCES and
 // GANTRY_RATE for processes and readings a second. What happened is printed as a table.
@@ -38,7 +38,7 @@ func TestChaos(t *testing.T) {
 	archiveURL := freshArchive(t)
 	feed := newTraffic(t, seed, rate, chaosWindow, time.Now())
 	feed.live(t)
-	f := newFleet(t, chaosFolder(t), archiveURL, instances, append(chaosArgs, "--archive.flushInterval", "3s")...)
+	f := newFleet(t, chaosFolder(t), archiveURL, instances, append(chaosArgs, "--archive.flushInterval", "1s")...)
 	r.fleet = f
 	for step := uint64(0); f.kills < kills; step++ {
 		random := rand.New(rand.NewPCG(seed, step))

@@ -27,6 +27,7 @@ type fleet struct {
 // member is an instance of the fleet through all its lives.
 type member struct {
 	name    string
+	args    []string // its own, besides those of the fleet
 	log     *os.File
 	process *harness.Process // nil while there is none
 	stopped bool             // SIGSTOP
@@ -72,7 +73,7 @@ func (f *fleet) start(m *member) {
 	fmt.Fprintf(m.log, "--- %s starts\n", time.Now().UTC().Format(time.RFC3339Nano))
 	m.process = harness.LaunchTo(f.t, m.name, m.log, reach(f.t), append([]string{
 		"run", "--instance", m.name, "--state.dir", f.state(m), "--archive.url", f.archive, "--http.listen", "127.0.0.1:0",
-	}, f.args...)...)
+	}, slices.Concat(f.args, m.args)...)...)
 }
 
 // kill ends a process at once, if it has not ended.

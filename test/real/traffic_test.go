@@ -14,8 +14,8 @@ import (
 	"gantry/test/harness"
 )
 
-// traffic is what sensors send, each at its time, with everything that makes verdicts and windows hard: readings that are
-// late, too old, sent twice, sent twice with other values, out of range or not there.
+// traffic is what sensors send, with everything that makes verdicts and windows hard: readings that are late, too old,
+// sent twice, sent twice with other values, out of range or not there.
 type traffic struct {
 	model  *harness.Model // not to be read while it is live
 	sent   int            // messages, likewise
@@ -23,6 +23,7 @@ type traffic struct {
 	seed   uint64
 	start  time.Time // of the first reading
 	next   int       // number of the next one
+	quiet  bool      // every other sensor sends nothing
 	client *kgo.Client
 	failed chan error // the first error
 	cancel context.CancelFunc
@@ -153,6 +154,9 @@ func (f *traffic) readings(n int) []codecs.RawReading {
 		return nil
 	}
 	sensor := n % int(trafficInterval.Seconds()*float64(f.rate))
+	if f.quiet && sensor%2 == 1 {
+		return nil
+	}
 	r := codecs.RawReading{
 		SensorID:  trafficSensor(sensor),
 		Timestamp: codecs.Some(f.time(n).UnixMilli()),

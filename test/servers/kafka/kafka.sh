@@ -42,5 +42,6 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=33554432
+log.cleaner.backoff.ms=1000
 PROPERTIES
 }
