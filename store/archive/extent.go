@@ -25,19 +25,9 @@ type Move struct {
 // Extents reads how far each partition is archived, by partition, and changes nothing. Files that are committed later
 // begin at or behind these ends. A partition that was never archived has no extent.
 func Extents(fsys Reader) ([]Extent, error) {
-	entries, err := fsys.List(intentDir)
+	newest, err := newestIntents(fsys)
 	if err != nil {
-		return nil, fmt.Errorf("list intents: %w", err)
-	}
-	newest := make(map[int32]int64)
-	for _, e := range entries {
-		p, start, rest, ok := parseStart(e.Name)
-		if !ok || rest != "" {
-			continue
-		}
-		if known, ok := newest[p]; !ok || start > known {
-			newest[p] = start
-		}
+		return nil, err
 	}
 	var extents []Extent
 	for _, p := range slices.Sorted(maps.Keys(newest)) {
@@ -52,6 +42,25 @@ func Extents(fsys Reader) ([]Extent, error) {
 		extents = append(extents, x)
 	}
 	return extents, nil
+}
+
+// newestIntents lists where the newest intent of each partition starts.
+func newestIntents(fsys Reader) (map[int32]int64, error) {
+	entries, err := fsys.List(intentDir)
+	if err != nil {
+		return nil, fmt.Errorf("list intents: %w", err)
+	}
+	newest := make(map[int32]int64)
+	for _, e := range entries {
+		p, start, rest, ok := parseStart(e.Name)
+		if !ok || rest != "" {
+			continue
+		}
+		if known, ok := newest[p]; !ok || start > known {
+			newest[p] = start
+		}
+	}
+	return newest, nil
 }
 
 // FileRange reads from the name of a data file which offsets of which partition its rows come from.

@@ -73,19 +73,26 @@ func (h *hdfsFS) WriteFile(name string, data []byte) error {
 	if err := checkName("write", name); err != nil {
 		return err
 	}
-	return h.write(h.path(name), data)
+	return h.write(h.path(name), bytes.NewReader(data), int64(len(data)))
+}
+
+func (h *hdfsFS) WriteFrom(name string, r io.Reader, size int64) error {
+	if err := checkName("write", name); err != nil {
+		return err
+	}
+	return h.write(h.path(name), r, size)
 }
 
 // write creates a file whole, or removes it. A file whose last block is not yet known to the namenode reads well and
 // loses its bytes when the namenode restarts, so the length is compared only after Close has succeeded.
-func (h *hdfsFS) write(p string, data []byte) error {
+func (h *hdfsFS) write(p string, r io.Reader, size int64) error {
 	w, err := h.client.Create(p)
 	if err != nil {
 		return err
 	}
 	// A write of nothing would ask for a block, and the datanodes never confirm a block without bytes.
-	if len(data) > 0 {
-		_, err = w.Write(data)
+	if size > 0 {
+		_, err = io.CopyN(w, r, size)
 	}
 	if err == nil {
 		err = closeReplicated(w, time.Sleep)
@@ -93,7 +100,7 @@ func (h *hdfsFS) write(p string, data []byte) error {
 		err = errors.Join(err, w.Close())
 	}
 	if err == nil {
-		err = h.checkLength(p, len(data))
+		err = h.checkLength(p, size)
 	}
 	if err != nil {
 		return errors.Join(err, h.client.Remove(p))
@@ -115,9 +122,9 @@ func closeReplicated(w io.Closer, sleep func(time.Duration)) error {
 	return fmt.Errorf("the datanodes did not confirm the file: %w", hdfs.ErrReplicating)
 }
 
-func (h *hdfsFS) checkLength(p string, want int) error {
+func (h *hdfsFS) checkLength(p string, want int64) error {
 	info, err := h.client.Stat(p)
-	if err == nil && info.Size() != int64(want) {
+	if err == nil && info.Size() != want {
 		err = fmt.Errorf("%s has %d bytes after writing %d", p, info.Size(), want)
 	}
 	return err
@@ -142,7 +149,7 @@ func (h *hdfsFS) CreateExclusive(name string, data []byte) error {
 	if err := h.client.Mkdir(hidden, 0o755); err != nil {
 		return err
 	}
-	err := h.write(path.Join(hidden, exclusiveMember), data)
+	err := h.write(path.Join(hidden, exclusiveMember), bytes.NewReader(data), int64(len(data)))
 	if err == nil {
 		err = h.client.Rename(hidden, h.path(name))
 	}
@@ -177,6 +184,18 @@ func (h *hdfsFS) ReadFile(name string) ([]byte, error) {
 		err = fmt.Errorf("%s: %d bytes of %d: %w", p, len(data), info.Size(), io.ErrUnexpectedEOF)
 	}
 	return data, err
+}
+
+func (h *hdfsFS) CopyTo(w io.Writer, name string) error {
+	f, err := h.client.Open(h.path(name))
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(w, f)
+	if want := f.Stat().Size(); err == nil && n != want {
+		err = fmt.Errorf("%s: %d bytes of %d: %w", h.path(name), n, want, io.ErrUnexpectedEOF)
+	}
+	return errors.Join(err, f.Close())
 }
 
 func (h *hdfsFS) List(dir string) ([]Entry, error) {

@@ -58,16 +58,20 @@ func walk(fsys Reader, dir string, yield func(string, error) bool) bool {
 	for _, e := range entries {
 		name := path.Join(dir, e.Name)
 		switch {
-		case strings.HasPrefix(e.Name, "_"), strings.HasPrefix(e.Name, "."):
-		case e.Dir:
-			if !walk(fsys, name, yield) {
+		case isData(e):
+			if !yield(name, nil) {
 				return false
 			}
-		case path.Ext(e.Name) == dataExt:
-			if !yield(name, nil) {
+		case e.Dir && !isHidden(e):
+			if !walk(fsys, name, yield) {
 				return false
 			}
 		}
 	}
 	return true
 }
+
+func isHidden(e Entry) bool { return strings.HasPrefix(e.Name, "_") || strings.HasPrefix(e.Name, ".") }
+
+// isData tells whether readers of a data set take an entry for one of its files.
+func isData(e Entry) bool { return !e.Dir && !isHidden(e) && path.Ext(e.Name) == dataExt }
