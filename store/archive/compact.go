@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
-	"slices"
 	"strings"
 	"time"
 )
@@ -433,25 +431,4 @@ func (c *Compactor) sweep(m *Manifest) {
 			c.remove(path.Join(tempDir, e.Name))
 		}
 	}
-}
-
-// Hours lists the hours of which the archive has a data file, oldest first.
-func Hours(fsys Reader) ([]time.Time, error) {
-	seen := make(map[time.Time]bool)
-	for _, t := range Tables {
-		for name, err := range Walk(fsys, t) {
-			if err != nil {
-				return nil, err
-			}
-			if hour, ok := hourOfDir(t, path.Dir(name)); ok {
-				seen[hour] = true
-			}
-		}
-	}
-	hours := make([]time.Time, 0, len(seen))
-	for hour := range seen {
-		hours = append(hours, hour)
-	}
-	slices.SortFunc(hours, func(a, b time.Time) int { return cmp.Compare(a.Unix(), b.Unix()) })
-	return hours, nil
 }

@@ -74,11 +74,11 @@ func compactAll(fsys archive.FS) error {
 	if err != nil {
 		return err
 	}
-	hours, err := archive.Hours(fsys)
+	a, err := archive.ReadArchived(fsys)
 	if err != nil {
 		return err
 	}
-	for _, hour := range hours {
+	for _, hour := range a.Unsealed() {
 		if _, _, err := c.Compact(bg, hour); err != nil && !errors.Is(err, archive.ErrRaced) {
 			return err
 		}

@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"path"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type DataFile struct {
 	Path   string      // where it lies now; Name, but on its way there
 	Bytes  int64       // 0 where it is on its way
 	Sealed *SealedFile // of a sealed hour's merged file: what its manifest says; nil for the others
+	Lost   bool        // a sealed file that is nowhere, or was merged into the next generation meanwhile
 }
 
 // Archived is an archive as its commits say, whichever of their steps have been done: each row is in exactly one of its
@@ -78,11 +80,13 @@ func (a *Archived) addWaiting(fsys Reader, there map[string]bool) error {
 			if there[s.File] {
 				continue
 			}
-			p, _, err := locate(fsys, s.Temporary, s.File) // a lost one is found missing by whoever reads it
+			p, found, err := locate(fsys, s.Temporary, s.File)
 			if err != nil {
 				return err
 			}
-			a.Files = append(a.Files, DataFile{Table: t, Hour: m.Hour, Name: s.File, Path: p, Sealed: s})
+			a.Files = append(a.Files, DataFile{
+				Table: t, Hour: m.Hour, Name: s.File, Path: p, Bytes: s.Bytes, Sealed: s, Lost: !found,
+			})
 		}
 	}
 	for _, x := range a.Extents {
@@ -141,15 +145,29 @@ func (a *Archived) Ahead() bool {
 	return false
 }
 
+// Unsealed lists the hours that have files which no seal covers, oldest first.
+func (a *Archived) Unsealed() []time.Time {
+	var hours []time.Time
+	for _, f := range a.Files {
+		if f.Sealed == nil {
+			hours = append(hours, f.Hour)
+		}
+	}
+	slices.SortFunc(hours, time.Time.Compare)
+	return slices.Compact(hours)
+}
+
 // listData lists what readers of data sets take for data.
 func listData(fsys Reader) (files []DataFile, err error) {
 	for _, t := range Tables {
-		for name, err := range Walk(fsys, t) {
-			if err != nil {
-				return nil, err
-			}
+		walk(fsys, t.Dir(), func(name string, bytes int64, walkErr error) bool {
 			hour, _ := hourOfDir(t, path.Dir(name))
-			files = append(files, DataFile{Table: t, Hour: hour, Name: name, Path: name})
+			files = append(files, DataFile{Table: t, Hour: hour, Name: name, Path: name, Bytes: bytes})
+			err = walkErr
+			return err == nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return files, nil
