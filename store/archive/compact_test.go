@@ -1,14 +1,18 @@
 package archive_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"gantry/codecs"
 	"gantry/store/archive"
@@ -363,5 +367,77 @@ func TestCompactForeignFile(t *testing.T) {
 	}
 	if _, err := store.ReadFile(stray); errors.Is(err, fs.ErrNotExist) {
 		t.Error("it was removed")
+	}
+}
+
+// A sealed file that was damaged is not merged into the next generation, which would prove it.
+func TestCompactDamaged(t *testing.T) {
+	store, _ := twoGenerations(t)
+	manifests, err := archive.Manifests(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := manifests[hour8].Tables[archive.TableRaw].File
+	data, err := store.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := errors.Join(store.Remove(name), store.WriteFile(name, data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := compactAll(store); !errors.Is(err, archive.ErrSealedFileDamaged) || !strings.Contains(err.Error(), name) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A manifest that was damaged is no manifest: nothing of its hour is touched.
+func TestManifestDamaged(t *testing.T) {
+	store, _ := twoGenerations(t)
+	const name = "_manifests/2026-11-24T08-00001.json"
+	data, err := store.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte(`"rows": `)) + len(`"rows": `)
+	data[at] ^= 1 // another digit: JSON all the same
+	if err := errors.Join(store.Remove(name), store.WriteFile(name, data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := compactAll(store); !errors.Is(err, archive.ErrManifestCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An archiver that is started again repeats the moves of its newest commit. Where its files were merged since, nothing
+// is lost, and nothing comes back.
+func TestArchiverAfterCompaction(t *testing.T) {
+	store := archive.NewMemory()
+	log := revisions(rand.New(rand.NewPCG(4, 4)), 30)
+	if err := errors.Join(feed(store, log, 100), compactAll(store)); err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	opts := testOptions(10)
+	opts.Metrics = archive.NewMetrics(reg, opts.Now)
+	open(t, store, opts)
+	if n := gather(t, reg, "files_missing_total"); n != 0 {
+		t.Errorf("%v files are taken for lost", n)
+	}
+	if err := checkSealed(store, log); err != nil {
+		t.Error(err)
+	}
+	manifests, err := archive.Manifests(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for hour, m := range manifests {
+		if err := store.Remove(fmt.Sprintf("_manifests/%s-%05d.json", hour.Format("2006-01-02T15"), m.Generation)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, store, opts)
+	if n := gather(t, reg, "files_missing_total"); n != 4 {
+		t.Errorf("%v files of 4 are taken for lost", n)
 	}
 }
