@@ -47,6 +47,7 @@ var commands = []func(*cli) *cobra.Command{
 	newTopics,
 	newSensors,
 	newVerify,
+	newArchive,
 	newConfig,
 	newVersion,
 }

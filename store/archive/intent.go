@@ -25,7 +25,10 @@ func newIntentID() (id intentID) {
 }
 
 // Hole is a range of offsets from ≤ offset < to of traffic-events that retention deleted before they were archived.
-type Hole struct{ From, To int64 }
+type Hole struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
 
 // fileEntry is a data file of an intent.
 type fileEntry struct {

@@ -60,6 +60,34 @@ func (s *Status) OK() bool {
 		!slices.ContainsFunc(s.Partitions, func(p PartitionStatus) bool { return len(p.Holes) > 0 })
 }
 
+// AddEnds says where the partitions of traffic-events end, by partition; those that were never archived are added.
+func (s *Status) AddEnds(ends []int64) {
+	known := make(map[int32]int)
+	for i, p := range s.Partitions {
+		known[p.Partition] = i
+	}
+	for n, end := range ends {
+		i, ok := known[int32(n)]
+		if !ok {
+			i = len(s.Partitions)
+			s.Partitions = append(s.Partitions, PartitionStatus{Partition: int32(n), Holes: []Hole{}})
+		}
+		p := &s.Partitions[i]
+		lag := max(0, end-p.Archived)
+		p.End, p.Lag = &end, &lag
+	}
+	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int { return int(a.Partition) - int(b.Partition) })
+}
+
+// Extents are how far each partition is archived.
+func (s *Status) Extents() []Extent {
+	extents := make([]Extent, len(s.Partitions))
+	for i, p := range s.Partitions {
+		extents[i] = Extent{Partition: p.Partition, End: p.Archived, Holes: p.Holes}
+	}
+	return extents
+}
+
 // ReadStatus reads listings, manifests, and the intents that are kept, and of older files that are not merged the rows'
 // number. It changes nothing. Whether rows are what they should be is for verify to say.
 func ReadStatus(ctx context.Context, fsys Reader) (*Status, error) {
@@ -67,7 +95,7 @@ func ReadStatus(ctx context.Context, fsys Reader) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Hours: []HourStatus{}, Lost: []string{}, Strays: append([]string{}, a.Strays...)}
+	s := &Status{Hours: []HourStatus{}, Partitions: []PartitionStatus{}, Lost: []string{}, Strays: append([]string{}, a.Strays...)}
 	for _, x := range a.Extents {
 		s.Partitions = append(s.Partitions, PartitionStatus{
 			Partition: x.Partition, Archived: x.End, Holes: append([]Hole{}, x.Holes...),
