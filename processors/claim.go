@@ -24,7 +24,9 @@ type claim struct {
 	moved  time.Time // when a batch was last cut off the queue, or the queue began
 	paused bool
 	end    int64
-	seen   int64 // offset of the last record queued into a batch, plus one
+	// resumeAt is the next offset to be fetched; -1 while that is wherever the log begins.
+	resumeAt int64
+	seen     int64 // offset of the last record queued into a batch, plus one
 }
 
 var _ sarama.ConsumerGroupClaim = (*claim)(nil)
@@ -94,7 +96,7 @@ func (c *claim) next() *Batch {
 		c.mu.Unlock()
 		return nil
 	}
-	b := newBatch(c.topic, c.partition, c.queue[:n:n])
+	b := NewBatch(c.topic, c.partition, c.queue[:n:n])
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {
 		c.queue = nil

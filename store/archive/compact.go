@@ -37,13 +37,16 @@ type CompactOptions struct {
 
 	Version string           // stands in created_by of each file, and in the manifest
 	Now     func() time.Time // the clock, for sealed_at
+	Rand    io.Reader        // for names of temporary files
 	Logger  *slog.Logger
 }
 
 // DefaultCompactOptions use the machine's clock.
 func DefaultCompactOptions() CompactOptions {
 	o := DefaultOptions()
-	return CompactOptions{FanIn: 32, RowGroupRows: o.RowGroupRows, Version: o.Version, Now: o.Now, Logger: o.Logger}
+	return CompactOptions{
+		FanIn: 32, RowGroupRows: o.RowGroupRows, Version: o.Version, Now: o.Now, Rand: o.Rand, Logger: o.Logger,
+	}
 }
 
 // Validate reports every value that is out of range.
@@ -55,8 +58,8 @@ func (o *CompactOptions) Validate() error {
 	if o.RowGroupRows < 1 {
 		errs = append(errs, fmt.Errorf("rowGroupRows is %d: allowed is at least 1", o.RowGroupRows))
 	}
-	if o.Now == nil || o.Logger == nil {
-		errs = append(errs, errors.New("compaction needs a clock and a logger: begin with DefaultCompactOptions"))
+	if o.Now == nil || o.Rand == nil || o.Logger == nil {
+		errs = append(errs, errors.New("compaction needs a clock, randomness and a logger: begin with DefaultCompactOptions"))
 	}
 	return errors.Join(errs...)
 }
@@ -93,16 +96,9 @@ func finishCommits(fsys FS) error {
 	if err != nil {
 		return err
 	}
-	for partition, start := range newest {
-		in, err := readIntent(fsys, partition, start)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // its partition has gone on, which says that it was finished
-		}
-		if err != nil {
-			return err
-		}
+	for _, in := range newest {
 		if _, err := moveFiles(fsys, in); err != nil {
-			return fmt.Errorf("finish the newest commit of partition %d: %w", partition, err)
+			return fmt.Errorf("finish the newest commit of partition %d: %w", in.partition, err)
 		}
 	}
 	return nil
@@ -270,7 +266,10 @@ func (c *Compactor) write(ctx context.Context, p plan) (*Manifest, error) {
 		SealedAt: c.opts.Now().UTC().Truncate(time.Millisecond), SealedBy: c.opts.Version,
 		Tables: make(map[Table]*SealedFile),
 	}
-	id := newIntentID()
+	id, err := newIntentID(c.opts.Rand)
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range Tables {
 		sealed := p.previous.file(t)
 		if len(p.inputs[t]) == 0 && sealed == nil {
