@@ -71,9 +71,9 @@ test-real: ## Run the suites that need those servers (make servers)
 	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
 
 simulate: ## Run SEEDS schedules (10000) of a simulated world, or SEED alone with its story: MASK, STEPS, WITHOUT
-	$(GO) test -count 1 -timeout 10h -v ./test/simulate -args $(if $(SEED),-seed $(SEED) $(if $(MASK),-mask $(MASK)) \
-		$(if $(STEPS),-steps $(STEPS)) $(if $(WITHOUT),-without '$(WITHOUT)'),-seeds $(or $(SEEDS),10000) \
-		$(if $(FIRST),-first $(FIRST)))
+	$(GO) test -count 1 -timeout 10h -v ./test/simulate $(if $(SEED),-run 'TestSeed$$$$' -args -seed $(SEED) \
+		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(WITHOUT),-without '$(WITHOUT)'), \
+		-run TestSchedules -args -seeds $(or $(SEEDS),10000) $(if $(FIRST),-first $(FIRST)))
 
 chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 readings a second)
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \
