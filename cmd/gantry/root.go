@@ -51,6 +51,7 @@ var commands = []func(*cli) *cobra.Command{
 	newTopics,
 	newSensors,
 	newVerify,
+	newArchive,
 	newDLQ,
 	newConfig,
 	newVersion,
