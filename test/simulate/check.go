@@ -115,6 +115,25 @@ func (w *world) checkArchive() {
 	}
 }
 
+// checkMended fails where the last record of a key is not its newest value, although the owner has settled on the
+// changelog as it is: compaction would keep the old one alone.
+func (w *world) checkMended(r role, part int32) {
+	last := make(map[string]int64)
+	for _, rec := range w.log(r.table(), part) {
+		if rec != nil {
+			applied, _, err := store.SplitValue(rec.Value)
+			w.must(err)
+			last[string(rec.Key)] = applied
+		}
+	}
+	for _, s := range sensors {
+		if newest, ok := w.watch.applied[r][s.id]; ok && s.part == part && last[s.id] != newest {
+			w.fail("the last record of %s in the changelog of %v/%d is as of %d, and an earlier one as of %d", s.id, r, part,
+				last[s.id], newest)
+		}
+	}
+}
+
 // checkChangelogs compares the last record of each key, which is what compaction keeps, with the owner's memory.
 func (w *world) checkChangelogs() {
 	for r := range archiveRole {
