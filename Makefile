@@ -71,9 +71,9 @@ servers-wipe: ## Stop those servers and remove their data
 test-real: ## Run the suites that need those servers (make servers)
 	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
 
-chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 readings a second)
+chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 a second), KEYED=0
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \
-		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) \
+		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) GANTRY_KEYED=$(KEYED) \
 		$(GO) test -v -count 1 -timeout 3h -run '^TestChaos$$' ./test/real
 
 soak: ## Run FOR=1h at RATE=5000 readings a second with a kill each minute; wants memory, state and files flat
