@@ -83,9 +83,9 @@ simulate: ## Run SEEDS schedules (10000) of a simulated world, or SEED alone wit
 		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(WITHOUT),-without '$(WITHOUT)'), \
 		-run TestSchedules -args -seeds $(or $(SEEDS),10000) $(if $(FIRST),-first $(FIRST)))
 
-chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 readings a second)
+chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 a second), KEYED=0
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \
-		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) \
+		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) GANTRY_KEYED=$(KEYED) \
 		$(GO) test -v -count 1 -timeout 3h -run '^TestChaos$$' ./test/real
 
 soak: ## Run FOR=1h at RATE=5000 readings a second with a kill each minute; wants memory, state and files flat
