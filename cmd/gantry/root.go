@@ -52,6 +52,7 @@ var commands = []func(*cli) *cobra.Command{
 	newSensors,
 	newMembers,
 	newVerify,
+	newArchive,
 	newDLQ,
 	newConfig,
 	newVersion,

@@ -95,7 +95,7 @@ func (w *world) checkArchive() {
 			w.fail("archive/%d holds what is before %d of %d, but for %v", part, s.Archived, s.End, s.Holes)
 		}
 	}
-	a, err := ledger.NewArchive(topicEvents, spans)
+	a, err := ledger.NewArchive(topicEvents, spans, nil)
 	w.must(err)
 	w.each(topicEvents, a.Event)
 	for name, err := range archive.Walk(w.files, archive.TableRaw) {
