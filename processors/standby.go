@@ -25,6 +25,8 @@ import (
 // assigned stays open, and follow reads on. Each follow has a client of its own: what a client has buffered of a
 // partition that was taken off it and given back might begin behind a gap.
 //
+// What it costs is a copy of all tables in each process, and the reading of all changelogs.
+//
 // It never stops the processor. A partition that cannot be followed costs whoever takes it over a longer recovery.
 type standby struct {
 	kafka      Kafka
