@@ -14,6 +14,7 @@ const (
 	ErrorRegistry  = "registry"  // the registry did not answer
 	ErrorEvent     = "event"     // a record of traffic-events could not be read
 	ErrorArchive   = "archive"   // a batch could not be archived
+	ErrorBatch     = "batch"     // a compressed batch is too large to be unpacked
 )
 
 // Errors returns the counter of errors by type. reg may be nil.
@@ -21,7 +22,7 @@ func Errors(reg prometheus.Registerer) *prometheus.CounterVec {
 	errs := store.Register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "stream_processor_errors_total", Help: "Errors that were met and are tried again, by type.",
 	}, []string{"type"}))
-	for _, t := range []string{ErrorProcessor, ErrorBroker, ErrorRegistry, ErrorEvent, ErrorArchive} {
+	for _, t := range []string{ErrorProcessor, ErrorBroker, ErrorRegistry, ErrorEvent, ErrorArchive, ErrorBatch} {
 		errs.WithLabelValues(t) // a type that has not occurred is 0, not absent
 	}
 	return errs

@@ -10,16 +10,20 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 const (
 	batchRecordsMax = 512
-	// Fetching waits while the partitions that move hold this many records. A partition that has not moved for
-	// stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not hold up the
-	// others: pausing costs a turn of the long poll, so it is not for what merely is busy.
+	// Fetching waits while the partitions that move hold this many records, or this much memory. A partition that has
+	// not moved for stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not
+	// hold up the others: pausing costs a turn of the long poll, so it is not for what merely is busy. What paused ones
+	// hold has a limit too, behind which everything waits for them.
 	queuedMax      = 16384
+	queuedBytesMax = 64 << 20
+	stuckBytesMax  = 256 << 20
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	commitInterval = 500 * time.Millisecond
@@ -33,10 +37,11 @@ const (
 // gets committed. Consume goes through rebalances by itself, because goka sleeps 5 s whenever it returns. And it returns
 // when the handler fails, because goka would otherwise go on without the partition.
 type Group struct {
-	kafka Kafka
-	name  goka.Group
-	log   *slog.Logger
-	align *Alignment // nil: nothing is held back
+	kafka  Kafka
+	name   goka.Group
+	log    *slog.Logger
+	align  *Alignment // nil: nothing is held back
+	errors *prometheus.CounterVec
 
 	life    sync.Mutex // held while a session begins or ends: a shutdown may come in the middle of a recovery
 	mu      sync.Mutex
@@ -45,7 +50,7 @@ type Group struct {
 
 // NewGroup returns a consumer group. align may be nil.
 func NewGroup(k Kafka, name goka.Group, align *Alignment, log *slog.Logger) *Group {
-	return &Group{kafka: k, name: name, align: align, log: log}
+	return &Group{kafka: k, name: name, align: align, log: log, errors: Errors(nil)}
 }
 
 var _ sarama.ConsumerGroup = (*Group)(nil)
@@ -110,11 +115,15 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 }
 
 func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
+	refused := refusals{log: g.log, client: client}
 	for ctx.Err() == nil {
-		fetches := client.PollFetches(ctx)
+		fetches := refused.poll(ctx)
 		for _, e := range fetches.Errors() {
 			switch {
-			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed):
+			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed) || errors.Is(e.Err, errUnpackLater):
+			case errors.Is(e.Err, ErrBatchTooLarge):
+				refused.add(e.Topic, e.Partition, e.Err)
+				g.errors.WithLabelValues(ErrorBatch).Inc()
 			case errors.Is(e.Err, kerr.FencedInstanceID):
 				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
 			default:

@@ -122,6 +122,7 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		align = NewAlignment(s.Kafka, s.Group, s.Inputs[0], s.Ahead, log)
 	}
 	group := NewGroup(s.Kafka, s.Group, align, log)
+	group.errors = Errors(s.Metrics)
 	opts.Group, opts.Table, opts.Dir = string(s.Group), table, dir
 	opts.Inputs = len(s.Inputs)
 	opts.New, opts.Decode = s.Handler.New, s.Handler.Decode

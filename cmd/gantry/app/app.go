@@ -106,6 +106,7 @@ func KafkaOf(c *config.Config) (processors.Kafka, error) {
 	}
 	return processors.Kafka{
 		Brokers: c.Kafka.Brokers, Version: version, TLS: tls, ClientID: "gantry",
+		BatchBytesMax: c.Kafka.BatchBytesMax,
 		SASL: processors.SASL{
 			Mechanism: c.Kafka.SASL.Mechanism, User: c.Kafka.SASL.User, Password: c.Kafka.SASL.Password,
 		},

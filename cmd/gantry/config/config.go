@@ -34,6 +34,8 @@ type Kafka struct {
 	TLS     TLS
 	SASL    SASL
 	Version string // protocol version, as sarama.ParseKafkaVersion reads it
+	// BatchBytesMax is the memory that a compressed batch may take when it is unpacked.
+	BatchBytesMax int
 }
 
 // TLS is the client side of an encrypted connection.

@@ -29,6 +29,8 @@ var keys = []Key{
 		func(c *Config) *string { return &c.Kafka.SASL.Password }, anything("any text")).secret(),
 	text("kafka.version", "4.0.0", "Kafka protocol version to speak",
 		func(c *Config) *string { return &c.Kafka.Version }, kafkaVersion),
+	integer("kafka.batchBytesMax", "67108864", "largest memory, in bytes, that a compressed batch may unpack to",
+		func(c *Config) *int { return &c.Kafka.BatchBytesMax }, 1<<20, 1<<30),
 
 	text("instance", "gantry-0", "name of this process in its consumer groups, stable over restarts",
 		func(c *Config) *string { return &c.Instance }, instanceName),
