@@ -1,0 +1,2 @@
+# A Kerberos KDC.
+install_kdc() { :; }
