@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"gantry/test/harness"
 )
 
 // A user scripts against exit codes: 0 is done, 1 failed, 2 a mistake in the command line or the configuration. Each
@@ -114,7 +116,7 @@ func TestConfigurationSources(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "gantry.yaml"), "window:\n  grace: 90s\narchive:\n  flushInterval: 10s\n")
-	code, stdout, stderr := runIn(t, dir, []string{"GANTRY_ARCHIVE_FLUSH_INTERVAL=20s"}, "config")
+	code, stdout, stderr := harness.Run(t, dir, []string{"GANTRY_ARCHIVE_FLUSH_INTERVAL=20s"}, "config")
 	if code != 0 {
 		t.Fatalf("%d: %s", code, stderr)
 	}

@@ -2,8 +2,8 @@ package test
 
 import (
 	"context"
-	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,12 +13,9 @@ import (
 	"gantry/cmd/gantry/app"
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
-	"gantry/processors"
+	"gantry/test/harness"
 	"gantry/views/ledger"
 )
-
-// stopPatience bounds a stop, generously: it takes a second or two, and orchestrators kill after thirty.
-const stopPatience = 15 * time.Second
 
 // settings are the contract's defaults, on free ports, and with silences and batches that tests need not wait for. They
 // are those of every pipeline and ledger here.
@@ -30,17 +27,12 @@ func settings() config.Config {
 	return c
 }
 
-// logTo makes a log of warnings that appears with the output of the test.
-func logTo(t *testing.T) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-}
-
 // developing describes a dev on free ports.
 func developing(t *testing.T, data string) app.DevOptions {
 	free := map[string]bool{"kafka.brokers": true, "registry.url": true, "http.listen": true}
 	return app.DevOptions{
 		Config: settings(), Fixed: func(key string) bool { return free[key] }, Data: data, Wire: feed.WireAvro,
-		Logger: logTo(t),
+		Logger: harness.LogTo(t),
 	}
 }
 
@@ -106,57 +98,14 @@ func (r *running) stop() {
 		if err != nil {
 			r.t.Errorf("dev ended with %v", err)
 		}
-	case <-time.After(stopPatience):
-		r.t.Errorf("dev has not stopped within %v", stopPatience)
+	case <-time.After(harness.StopPatience):
+		r.t.Errorf("dev has not stopped within %v", harness.StopPatience)
 	}
 	r.ended = nil
 }
 
-// archived waits until the archive holds what was read of traffic-events. Where the archiver is, its group shows.
-func archived(t *testing.T, brokers []string, o *outcomes) {
-	t.Helper()
-	adm := admin(t, brokers)
-	await(t, "the archive", func() bool {
-		at, err := adm.FetchOffsets(t.Context(), string(processors.ArchiveGroup))
-		if err != nil {
-			return false
-		}
-		for p, last := range o.last {
-			if c, ok := at.Lookup(eventsTopic, p); !ok || c.At <= last {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-func admin(t *testing.T, brokers []string) *kadm.Client {
-	t.Helper()
-	client, err := kgo.NewClient(processors.Kafka{Brokers: brokers}.Options()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	return kadm.NewClient(client)
-}
-
-// await asks for a condition that nothing announces, until it holds.
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		case <-tick.C:
-		}
-	}
-}
-
 // inspect reads the topics that a stopped dev has left from beginning to end, and proves them.
-func inspect(t *testing.T, data string) (*outcomes, *ledger.Report) {
+func inspect(t *testing.T, data string) (*harness.Outcomes, *ledger.Report) {
 	t.Helper()
 	e := embedded(t, data)
 	defer e.Close()
@@ -164,12 +113,12 @@ func inspect(t *testing.T, data string) (*outcomes, *ledger.Report) {
 }
 
 // read reads the topics of servers to which nothing is added any more, and proves them.
-func read(t *testing.T, e *app.Embedded) (*outcomes, *ledger.Report) {
+func read(t *testing.T, e *app.Embedded) (*harness.Outcomes, *ledger.Report) {
 	t.Helper()
-	o := newOutcomes()
-	for _, topic := range []string{eventsTopic, rejectsTopic} {
+	o := harness.NewOutcomes()
+	for _, topic := range []string{harness.EventsTopic, harness.RejectsTopic} {
 		for _, r := range readTopic(t, e.Kafka.ListenAddrs(), topic) {
-			o.add(t, r)
+			o.Add(t, r)
 		}
 	}
 	return o, prove(t, e)
@@ -219,15 +168,15 @@ func clean(t *testing.T, r *ledger.Report) {
 // readTopic reads what a topic holds, in the order of each partition.
 func readTopic(t *testing.T, brokers []string, topic string) (records []*kgo.Record) {
 	t.Helper()
-	ends, err := admin(t, brokers).ListEndOffsets(t.Context(), topic)
+	ends, err := harness.Admin(t, brokers).ListEndOffsets(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var left int64
 	ends.Each(func(o kadm.ListedOffset) { left += o.Offset }) // nothing is ever deleted here: offsets begin at 0
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
-	client := consumer(t, brokers, topic)
+	client := harness.Consumer(t, brokers, topic)
 	defer client.Close()
 	for int64(len(records)) < left {
 		fetches := client.PollFetches(ctx)
@@ -248,3 +197,6 @@ func copyFolder(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 }
+
+// archiveURL is the archive of a data folder.
+func archiveURL(data string) string { return "file://" + filepath.Join(data, "archive") }

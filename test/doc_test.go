@@ -8,37 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
-	"go.uber.org/goleak"
+	"gantry/test/harness"
 )
 
-// patience bounds every wait. It is far beyond what a wait takes, so that a test which runs into it has hung.
-const patience = 90 * time.Second
-
-// sharedDir holds what several tests use: the binary, the undisturbed run.
-var sharedDir string
-
-// Whatever the tests have started and stopped in this process has ended with its goroutines.
 func TestMain(m *testing.M) {
 	// These tests wait much more than they work: more of them at once than there are processors.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	flag.Parse() // -parallel on the command line goes before it
-	var err error
-	if sharedDir, err = os.MkdirTemp("", "gantry-test-"); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m,
-		goleak.Cleanup(func(code int) {
-			os.RemoveAll(sharedDir)
-			os.Exit(code)
-		}),
-		// One for the process, which sarama's metrics start and nothing can stop.
-		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
-		// It ends a second after its database was closed. One that was not closed has others.
-		goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+	harness.Main(m)
 }
 
 // trafficData finds a file of the published data sets, or skips the test.

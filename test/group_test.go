@@ -10,6 +10,7 @@ import (
 	"gantry/cmd/gantry/app"
 	"gantry/cmd/gantry/feed"
 	"gantry/processors"
+	"gantry/test/harness"
 )
 
 // Three processes share the partitions of a group; one leaves in the middle, another joins later. Partitions move with
@@ -37,17 +38,19 @@ func TestGroup(t *testing.T) {
 	}
 	feeding := publish(t, e, file)
 
-	readings := len(u.outcomes.readings)
-	follow(t, e.Kafka.ListenAddrs(), func(o *outcomes) bool { return len(o.readings) >= readings/4 })
+	readings := len(u.outcomes.Readings)
+	harness.Follow(t, e.Kafka.ListenAddrs(), func(o *harness.Outcomes) bool { return len(o.Readings) >= readings/4 })
 	members[0].leave(t)
-	seen := follow(t, e.Kafka.ListenAddrs(), func(o *outcomes) bool { return len(o.readings) >= readings/2 })
+	seen := harness.Follow(t, e.Kafka.ListenAddrs(), func(o *harness.Outcomes) bool {
+		return len(o.Readings) >= readings/2
+	})
 	if members[3], err = join(t, e); err != nil {
 		t.Fatal(err)
 	}
 	if u.complete(seen) {
 		t.Error("the replay is over: nobody came or went in the middle")
 	}
-	follow(t, e.Kafka.ListenAddrs(), u.complete)
+	harness.Follow(t, e.Kafka.ListenAddrs(), u.complete)
 	if err := <-feeding; err != nil {
 		t.Errorf("feed: %v", err)
 	}
@@ -76,7 +79,7 @@ func join(t *testing.T, e *app.Embedded) (*member, error) {
 	c := settings()
 	c.Kafka.Brokers, c.Registry.URL, c.State.Dir = e.Kafka.ListenAddrs(), e.Registry.URL(), t.TempDir()
 	a, err := app.New(t.Context(), app.Options{
-		Config: c, Roles: []app.Role{app.RoleDedup, app.RoleWindow}, Dynamic: true, Forever: true, Logger: logTo(t),
+		Config: c, Roles: []app.Role{app.RoleDedup, app.RoleWindow}, Dynamic: true, Forever: true, Logger: harness.LogTo(t),
 	})
 	if err != nil {
 		return nil, err
@@ -99,8 +102,8 @@ func (m *member) leave(t *testing.T) {
 		if err != nil {
 			t.Errorf("a member ended with %v", err)
 		}
-	case <-time.After(stopPatience):
-		t.Errorf("a member has not stopped within %v", stopPatience)
+	case <-time.After(harness.StopPatience):
+		t.Errorf("a member has not stopped within %v", harness.StopPatience)
 	}
 	m.ended = nil
 }
@@ -114,8 +117,8 @@ func publish(t *testing.T, e *app.Embedded, file *feed.File) (ended chan error) 
 		t.Fatal(err)
 	}
 	publisher, err := feed.NewReplay(t.Context(), conn, file, feed.ReplayOptions{
-		Topic: rawTopic, Wire: feed.WireJSON, Speed: 1800, Rebase: feed.RebaseNone, WindowLength: settings().Window.Length,
-		Sensors: sensors, Clock: feed.SystemClock{},
+		Topic: harness.RawTopic, Wire: feed.WireJSON, Speed: 1800, Rebase: feed.RebaseNone,
+		WindowLength: settings().Window.Length, Sensors: sensors, Clock: feed.SystemClock{},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"gantry/store/archive"
+	"gantry/test/harness"
 )
 
 func request(t *testing.T, d *running, path string) (int, []byte) {
@@ -52,15 +53,15 @@ func TestRunningDev(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	d := start(t, simulating(t, data, 20, 200))
-	await(t, "readiness", func() bool { return status(t, d, "/readyz") == http.StatusOK })
+	harness.Await(t, "readiness", func() bool { return status(t, d, "/readyz") == http.StatusOK })
 
 	var sensors struct{ Sensors []map[string]any }
-	await(t, "the sensors", func() bool {
+	harness.Await(t, "the sensors", func() bool {
 		get(t, d, "/api/v1/sensors?limit=1000", &sensors)
 		return len(sensors.Sensors) == 20
 	})
 	id := sensors.Sensors[0]["sensor_id"].(string)
-	await(t, "a current window", func() bool {
+	harness.Await(t, "a current window", func() bool {
 		return status(t, d, "/api/v1/sensors/"+id+"/windows/current") == http.StatusOK
 	})
 	var current struct {
@@ -82,7 +83,7 @@ func TestRunningDev(t *testing.T) {
 		t.Errorf("an unknown sensor: %d", code)
 	}
 	streams(t, d)
-	await(t, "an archived file", func() bool {
+	harness.Await(t, "an archived file", func() bool {
 		return len(parquetFiles(t, data, archive.TableRaw)) > 0
 	})
 	metrics(t, d)
@@ -93,7 +94,7 @@ func streams(t *testing.T, d *running) {
 	t.Helper()
 	lastID := ""
 	for range 2 {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.Address()+"/api/v1/stream", nil)
 		if err != nil {
 			t.Fatal(err)

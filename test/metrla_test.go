@@ -6,6 +6,7 @@ import (
 
 	"gantry/cmd/gantry/feed"
 	"gantry/codecs"
+	"gantry/test/harness"
 )
 
 const fiveMinutes = int64(5 * time.Minute / time.Millisecond)
@@ -29,11 +30,11 @@ func TestMetrLA(t *testing.T) {
 
 func metrLA(t *testing.T, path string, values int) {
 	input := readSpeeds(t, path)
-	want := make(map[windowKey]float64)
+	want := make(map[harness.WindowKey]float64)
 	for i, row := range input.rows {
 		for j, speed := range row {
 			if speed != nil {
-				want[windowKey{input.sensors[j], metrLAStart + int64(i)*fiveMinutes}] = *speed
+				want[harness.WindowKey{Sensor: input.sensors[j], Start: metrLAStart + int64(i)*fiveMinutes}] = *speed
 			}
 		}
 	}
@@ -42,36 +43,36 @@ func metrLA(t *testing.T, path string, values int) {
 	}
 	data := t.TempDir()
 	d := start(t, replaying(t, path, data))
-	seen := follow(t, d.Brokers(), func(o *outcomes) bool { return len(o.final) >= len(want) })
-	archived(t, d.Brokers(), seen)
+	seen := harness.Follow(t, d.Brokers(), func(o *harness.Outcomes) bool { return len(o.Final) >= len(want) })
+	harness.Archived(t, d.Brokers(), seen)
 	d.stop()
 
 	o, report := inspect(t, data)
 	clean(t, report)
-	readings := make(map[windowKey]float64)
-	for _, r := range o.readings {
-		readings[windowKey{r.SensorID, r.Timestamp}] = r.SpeedMPH.V
+	readings := make(map[harness.WindowKey]float64)
+	for _, r := range o.Readings {
+		readings[harness.WindowKey{Sensor: r.SensorID, Start: r.Timestamp}] = r.SpeedMPH.V
 		if r.VolumeVPH.Valid || r.Occupancy.Valid || r.DensityVPMPL.Valid {
 			t.Fatalf("METR-LA knows speeds alone, and a reading has more: %+v", r)
 		}
 	}
-	compare(t, "readings", readings, want)
-	if len(o.readings) != len(want) || len(o.rejects) != 0 {
-		t.Errorf("%d readings and %d rejects of %d values", len(o.readings), len(o.rejects), len(want))
+	harness.Compare(t, "readings", readings, want)
+	if len(o.Readings) != len(want) || len(o.Rejects) != 0 {
+		t.Errorf("%d readings and %d rejects of %d values", len(o.Readings), len(o.Rejects), len(want))
 	}
-	compare(t, "means", means(o), want)
-	for key, w := range o.final {
+	harness.Compare(t, "means", means(o), want)
+	for key, w := range o.Final {
 		if w.MessageCount != 1 || w.SpeedVariance != codecs.Some(0.0) || w.AvgVolume.Valid || w.FlowWeightedSpeed.Valid ||
 			w.Completeness != 1 || w.MinSpeed != w.MaxSpeed {
 			t.Fatalf("window %v of one reading: %+v", key, w)
 		}
 	}
-	archiveHolds(t, data, o)
+	harness.ArchiveHolds(t, archiveURL(data), o)
 }
 
-func means(o *outcomes) map[windowKey]float64 {
-	m := make(map[windowKey]float64)
-	for key, w := range o.final {
+func means(o *harness.Outcomes) map[harness.WindowKey]float64 {
+	m := make(map[harness.WindowKey]float64)
+	for key, w := range o.Final {
 		m[key] = w.AvgSpeed.V
 	}
 	return m
@@ -98,15 +99,17 @@ func TestRebase(t *testing.T) {
 			}
 		}
 	}
-	want := make(map[windowKey]float64) // by row, and so are those below
+	want := make(map[harness.WindowKey]float64) // by row, and so are those below
 	for i, row := range input.rows {
 		for j, speed := range row {
 			if id := input.sensors[j]; speed != nil && i+1 < last[id] {
-				want[windowKey{id, int64(i)}] = *speed
+				want[harness.WindowKey{Sensor: id, Start: int64(i)}] = *speed
 			}
 		}
 	}
-	seen := follow(t, d.Brokers(), func(o *outcomes) bool { return len(o.final) >= len(want) && len(o.readings) >= total })
+	seen := harness.Follow(t, d.Brokers(), func(o *harness.Outcomes) bool {
+		return len(o.Final) >= len(want) && len(o.Readings) >= total
+	})
 	shift := newest(seen) - int64(len(input.rows)-1)*fiveMinutes - metrLAStart
 	if shift%fiveMinutes != 0 {
 		t.Errorf("times are moved by %d ms, not by whole windows", shift)
@@ -115,13 +118,13 @@ func TestRebase(t *testing.T) {
 		t.Errorf("the last reading is %d ms old", age)
 	}
 	row := func(start int64) int64 { return (start - shift - metrLAStart) / fiveMinutes }
-	got := make(map[windowKey]float64)
+	got := make(map[harness.WindowKey]float64)
 	for key, mean := range means(seen) {
-		got[windowKey{key.sensor, row(key.start)}] = mean
+		got[harness.WindowKey{Sensor: key.Sensor, Start: row(key.Start)}] = mean
 	}
-	compare(t, "published means", got, want)
+	harness.Compare(t, "published means", got, want)
 
-	await(t, "readiness", func() bool { return status(t, d, "/readyz") == 200 })
+	harness.Await(t, "readiness", func() bool { return status(t, d, "/readyz") == 200 })
 	for j, id := range input.sensors {
 		var answer struct {
 			Windows []struct {
@@ -130,7 +133,7 @@ func TestRebase(t *testing.T) {
 				Revision int
 			}
 		}
-		await(t, "the views", func() bool {
+		harness.Await(t, "the views", func() bool {
 			get(t, d, "/api/v1/sensors/"+id+"/windows", &answer)
 			n := len(answer.Windows)
 			return n > 0 && int(row(answer.Windows[n-1].Start.UnixMilli())) == last[id]
@@ -144,8 +147,8 @@ func TestRebase(t *testing.T) {
 	}
 }
 
-func newest(o *outcomes) (at int64) {
-	for _, r := range o.readings {
+func newest(o *harness.Outcomes) (at int64) {
+	for _, r := range o.Readings {
 		at = max(at, r.Timestamp)
 	}
 	return at

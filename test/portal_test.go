@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gantry/codecs"
+	"gantry/test/harness"
 )
 
 // The hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and the
@@ -48,11 +49,11 @@ func portal(t *testing.T, path string, rows int) {
 	data := t.TempDir()
 	u := undisturb(t, path, data)
 
-	got := make(map[windowKey]sample)
+	got := make(map[harness.WindowKey]sample)
 	flags := make(map[string]int)
 	nullSpeeds, published := 0, 0
-	for _, r := range u.outcomes.readings {
-		key := windowKey{r.SensorID, r.Timestamp}
+	for _, r := range u.outcomes.Readings {
+		key := harness.WindowKey{Sensor: r.SensorID, Start: r.Timestamp}
 		got[key] = sample{r.VolumeVPH, r.SpeedMPH, r.Occupancy, fmt.Sprint(r.Flags.Names())}
 		for _, name := range r.Flags.Names() {
 			flags[name]++
@@ -67,13 +68,13 @@ func portal(t *testing.T, path string, rows int) {
 			}
 		}
 	}
-	compare(t, "readings", got, want)
-	compare(t, "rejects", u.outcomes.reasons(), rejects)
+	harness.Compare(t, "readings", got, want)
+	harness.Compare(t, "rejects", u.outcomes.Reasons(), rejects)
 	if nullSpeeds == 0 {
 		t.Error("no reading is without speed")
 	}
 	t.Logf("%d rows: %d accepted (%d without speed, %d of dqflags compared), rejected %v; flags %v; %d windows", rows,
-		len(got), nullSpeeds, published, rejects, flags, len(u.outcomes.final))
+		len(got), nullSpeeds, published, rejects, flags, len(u.outcomes.Final))
 }
 
 func total(counts map[string]int) (n int) {
@@ -86,14 +87,15 @@ func total(counts map[string]int) (n int) {
 // judge reads the file again and gives each row its verdict: the samples that are accepted, by detector and time, and
 // the number of rejects by reason. dqflags are those of the file, where they are more than a bare 0 for every row.
 func judge(t *testing.T, path string) (
-	accepted map[windowKey]sample, rejects map[string]int, dqflags map[windowKey]uint64,
+	accepted map[harness.WindowKey]sample, rejects map[string]int, dqflags map[harness.WindowKey]uint64,
 ) {
 	t.Helper()
 	known := make(map[string]bool)
 	for _, row := range table(t, filepath.Join(filepath.Dir(path), "freeway_detectors.csv")) {
 		known[row["detectorid"]] = true
 	}
-	accepted, rejects, dqflags = make(map[windowKey]sample), make(map[string]int), make(map[windowKey]uint64)
+	accepted, rejects = make(map[harness.WindowKey]sample), make(map[string]int)
+	dqflags = make(map[harness.WindowKey]uint64)
 	type values struct{ volume, speed, occupancy string }
 	runOf, runs := make(map[string]values), make(map[string]int)
 	anyFlag := false
@@ -151,7 +153,7 @@ func judge(t *testing.T, path string) (
 			raise("vehicle_length", feet < 8 || feet > 60)
 		}
 		raise("stuck", hasVolume && vph > 0 && runs[id] >= 9)
-		key := windowKey{id, at.UnixMilli()}
+		key := harness.WindowKey{Sensor: id, Start: at.UnixMilli()}
 		accepted[key] = sample{
 			codecs.Null[int32]{V: int32(vph), Valid: hasVolume},
 			codecs.Null[float64]{V: speed, Valid: hasSpeed},

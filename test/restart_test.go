@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"gantry/test/harness"
 )
 
 // A dev that is stopped in the middle of a file goes on where it was, also when its state is lost, or is that of an
@@ -21,8 +23,8 @@ func TestRestart(t *testing.T) {
 			data, old := t.TempDir(), filepath.Join(t.TempDir(), "old")
 			for i, share := range []int{4, 2} { // a quarter, then a half of the readings
 				d := start(t, paced(t, u.path, data))
-				seen := follow(t, d.Brokers(), func(o *outcomes) bool {
-					return len(o.readings) >= len(u.outcomes.readings)/share
+				seen := harness.Follow(t, d.Brokers(), func(o *harness.Outcomes) bool {
+					return len(o.Readings) >= len(u.outcomes.Readings)/share
 				})
 				d.stop()
 				if u.complete(seen) {
@@ -35,12 +37,12 @@ func TestRestart(t *testing.T) {
 			meanwhile(t, filepath.Join(data, "state"), old)
 
 			d := start(t, replaying(t, u.path, data))
-			archived(t, d.Brokers(), follow(t, d.Brokers(), u.complete))
+			harness.Archived(t, d.Brokers(), harness.Follow(t, d.Brokers(), u.complete))
 			d.stop()
 			o, report := inspect(t, data)
 			clean(t, report)
 			u.same(t, o)
-			archiveHolds(t, data, o)
+			harness.ArchiveHolds(t, archiveURL(data), o)
 		})
 	}
 }
@@ -50,12 +52,12 @@ func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	d := start(t, simulating(t, data, 2000, 20000))
-	follow(t, d.Brokers(), func(o *outcomes) bool { return len(o.readings) >= 20000 })
+	harness.Follow(t, d.Brokers(), func(o *harness.Outcomes) bool { return len(o.Readings) >= 20000 })
 	d.stop()
 	o, report := inspect(t, data)
-	if !report.OK() || report.Totals.Accepted < 20000 || report.Totals.Accepted != int64(len(o.readings)) {
+	if !report.OK() || report.Totals.Accepted < 20000 || report.Totals.Accepted != int64(len(o.Readings)) {
 		report.WriteText(t.Output())
-		t.Errorf("the ledger does not add up to the %d readings", len(o.readings))
+		t.Errorf("the ledger does not add up to the %d readings", len(o.Readings))
 	}
 }
 

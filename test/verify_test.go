@@ -15,6 +15,7 @@ import (
 	"gantry/codecs"
 	"gantry/codecs/registry"
 	"gantry/processors"
+	"gantry/test/harness"
 	"gantry/views/ledger"
 )
 
@@ -37,7 +38,7 @@ func TestVerifyCopies(t *testing.T) {
 	place := func(r *kgo.Record) string {
 		return codecs.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}.String()
 	}
-	source := func(r *kgo.Record) string { return header(r, codecs.HeaderSource) }
+	source := func(r *kgo.Record) string { return harness.Header(r, codecs.HeaderSource) }
 	for _, tt := range []struct {
 		name   string
 		want   map[string]ledger.Kind // by place
@@ -84,7 +85,7 @@ func TestVerifyCopies(t *testing.T) {
 		},
 		{
 			name: "doubled with other content", want: map[string]ledger.Kind{
-				codecs.Source{Topic: eventsTopic, Partition: reading.Partition, Offset: reading.Offset + 1}.String():
+				codecs.Source{Topic: harness.EventsTopic, Partition: reading.Partition, Offset: reading.Offset + 1}.String():
 				/**/ ledger.KindUnequalRepeat,
 			},
 			alter: func(r *kgo.Record) []*kgo.Record {
@@ -174,7 +175,7 @@ type recording struct {
 	commits map[string]kadm.Offsets  // by group
 }
 
-var topics = []string{rawTopic, eventsTopic, rejectsTopic}
+var topics = []string{harness.RawTopic, harness.EventsTopic, harness.RejectsTopic}
 
 func snapshot(t *testing.T, data string) *recording {
 	t.Helper()
@@ -185,7 +186,7 @@ func snapshot(t *testing.T, data string) *recording {
 	for _, topic := range topics {
 		s.records[topic] = readTopic(t, brokers, topic)
 	}
-	adm := admin(t, brokers)
+	adm := harness.Admin(t, brokers)
 	for _, group := range []string{string(processors.DedupGroup), string(processors.WindowGroup)} {
 		at, err := adm.FetchOffsets(t.Context(), group)
 		if err != nil {
@@ -199,9 +200,9 @@ func snapshot(t *testing.T, data string) *recording {
 // find gives a record of a kind from the middle of traffic-events.
 func (s *recording) find(t *testing.T, kind codecs.Kind) *kgo.Record {
 	t.Helper()
-	events := s.records[eventsTopic]
+	events := s.records[harness.EventsTopic]
 	for _, r := range events[len(events)/3:] {
-		if header(r, codecs.HeaderKind) == string(kind) {
+		if harness.Header(r, codecs.HeaderKind) == string(kind) {
 			return r
 		}
 	}
@@ -212,11 +213,11 @@ func (s *recording) find(t *testing.T, kind codecs.Kind) *kgo.Record {
 // neighbours gives two readings of traffic-events that follow each other.
 func (s *recording) neighbours(t *testing.T) (first, second *kgo.Record) {
 	t.Helper()
-	events := s.records[eventsTopic]
+	events := s.records[harness.EventsTopic]
 	for i := len(events) / 3; i+1 < len(events); i++ {
 		a, b := events[i], events[i+1]
-		readings := header(a, codecs.HeaderKind) == string(codecs.KindReading) &&
-			header(b, codecs.HeaderKind) == string(codecs.KindReading)
+		readings := harness.Header(a, codecs.HeaderKind) == string(codecs.KindReading) &&
+			harness.Header(b, codecs.HeaderKind) == string(codecs.KindReading)
 		if readings && a.Partition == b.Partition && a.Offset+1 == b.Offset {
 			return a, b
 		}

@@ -9,52 +9,27 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
 	"gantry/codecs"
 	"gantry/processors"
+	"gantry/test/harness"
 )
-
-// await asks for a condition that nothing announces, until it holds.
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		case <-tick.C:
-		}
-	}
-}
-
-func admin(t *testing.T) *kadm.Client {
-	t.Helper()
-	client, err := kgo.NewClient(processors.Kafka{Brokers: brokers(t)}.Options()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	return kadm.NewClient(client)
-}
 
 var groups = []string{string(processors.DedupGroup), string(processors.WindowGroup), string(processors.ArchiveGroup)}
 
 // freshCluster deletes what earlier runs have left: members that were killed, groups, topics.
 func freshCluster(t *testing.T) {
 	t.Helper()
-	adm := admin(t)
-	await(t, "the groups to be deleted", func() bool { return deleteGroups(t.Context(), adm) == nil })
+	adm := harness.Admin(t, brokers(t))
+	harness.Await(t, "the groups to be deleted", func() bool { return deleteGroups(t.Context(), adm) == nil })
 	var topics []string
 	for _, s := range processors.DefaultTopics().Specs(false) {
 		topics = append(topics, s.Name)
 	}
 	topics = append(topics, string(processors.DedupLoop))
-	await(t, "the topics to be deleted", func() bool {
+	harness.Await(t, "the topics to be deleted", func() bool {
 		if _, err := adm.DeleteTopics(t.Context(), topics...); err != nil {
 			return false
 		}
@@ -116,7 +91,8 @@ func settings(t *testing.T, archiveURL string) config.Config {
 // createTopics makes the topics as gantry topics create does, for a feed that begins before the pipeline.
 func createTopics(t *testing.T) {
 	t.Helper()
-	if _, err := processors.EnsureTopics(t.Context(), admin(t), processors.DefaultTopics().Specs(false)); err != nil {
+	adm, specs := harness.Admin(t, brokers(t)), processors.DefaultTopics().Specs(false)
+	if _, err := processors.EnsureTopics(t.Context(), adm, specs); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -139,7 +115,7 @@ func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
 		t.Fatal(err)
 	}
 	publisher, err := feed.NewReplay(t.Context(), conn, file, feed.ReplayOptions{
-		Topic: rawTopic, Wire: feed.WireAvro, SchemaID: raw, Speed: speed, Rebase: feed.RebaseNone,
+		Topic: harness.RawTopic, Wire: feed.WireAvro, SchemaID: raw, Speed: speed, Rebase: feed.RebaseNone,
 		WindowLength: 5 * time.Minute, Sensors: sensors, Clock: feed.SystemClock{},
 	})
 	if err != nil {
@@ -156,24 +132,6 @@ func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
 		ended <- publisher.Publish(t.Context(), rows)
 	}()
 	return ended
-}
-
-// archived waits until the archive holds what was read of traffic-events. Where the archiver is, its group shows.
-func archived(t *testing.T, o *outcomes) {
-	t.Helper()
-	adm := admin(t)
-	await(t, "the archive", func() bool {
-		at, err := adm.FetchOffsets(t.Context(), string(processors.ArchiveGroup))
-		if err != nil {
-			return false
-		}
-		for p, last := range o.last {
-			if c, ok := at.Lookup(eventsTopic, p); !ok || c.At <= last {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // clean proves the topics as a user does, and wants nothing left to prove.

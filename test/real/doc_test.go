@@ -8,37 +8,16 @@ package real
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"gantry/store/archive"
+	"gantry/test/harness"
 )
 
-// patience bounds every wait. It is far beyond what a wait takes, so that a test which runs into it has hung.
-const patience = 120 * time.Second
-
-// sharedDir holds the binary.
-var sharedDir string
-
-// Whatever the tests have started and stopped in this process has ended with its goroutines.
-func TestMain(m *testing.M) {
-	var err error
-	if sharedDir, err = os.MkdirTemp("", "gantry-real-"); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m,
-		goleak.Cleanup(func(code int) {
-			os.RemoveAll(sharedDir)
-			os.Exit(code)
-		}),
-		// One for the process, which sarama's metrics start and nothing can stop.
-		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // setting returns how to reach a server, or skips the test.
 func setting(t *testing.T, name string) string {
@@ -74,9 +53,4 @@ func openArchive(t *testing.T, url string) archive.FS {
 		t.Fatal(err)
 	}
 	return fsys
-}
-
-// logTo makes a log of warnings that appears with the output of the test.
-func logTo(t *testing.T) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

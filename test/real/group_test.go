@@ -15,6 +15,7 @@ import (
 
 	"gantry/codecs"
 	"gantry/processors"
+	"gantry/test/harness"
 )
 
 // pauses measures how long no reading comes out of a partition of traffic-events.
@@ -24,7 +25,7 @@ type pauses struct {
 }
 
 func (p *pauses) see(r *kgo.Record, at time.Time) {
-	if codecs.Kind(header(r, codecs.HeaderKind)) != codecs.KindReading {
+	if codecs.Kind(harness.Header(r, codecs.HeaderKind)) != codecs.KindReading {
 		return
 	}
 	if last, ok := p.last[r.Partition]; ok {
@@ -55,7 +56,7 @@ func (p *pauses) String() string {
 
 // steady feeds 200 readings a second, at the time of each, until it is stopped.
 type steady struct {
-	model  *model // complete when ended has been received from
+	model  *harness.Model // complete when ended has been received from
 	ended  chan error
 	cancel context.CancelFunc
 }
@@ -69,12 +70,12 @@ const (
 func feedSteadily(t *testing.T, seed uint64) *steady {
 	t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(rawTopic), kgo.ProducerLinger(0))...)
+		kgo.DefaultProduceTopic(harness.RawTopic), kgo.ProducerLinger(0))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &steady{model: newModel(steadyWindow), ended: make(chan error, 1), cancel: cancel}
+	s := &steady{model: harness.NewModel(steadyWindow), ended: make(chan error, 1), cancel: cancel}
 	sensors := make([]codecs.Sensor, steadySensors)
 	for i := range sensors {
 		sensors[i] = codecs.Sensor{SensorID: fmt.Sprintf("s%03d", i), Latitude: 34, Longitude: -118 - float64(i)/1000}
@@ -112,7 +113,7 @@ func (s *steady) run(ctx context.Context, client *kgo.Client, sensors []codecs.S
 			VolumeVPH: codecs.Some(random.Int64N(2000)), Latitude: codecs.Some(sensors[i].Latitude),
 			Longitude: codecs.Some(sensors[i].Longitude),
 		}
-		s.model.add(r, now)
+		s.model.Add(r, now)
 		record := &kgo.Record{Key: []byte(r.SensorID), Value: codecs.AppendRawJSON(nil, &r)}
 		client.Produce(context.WithoutCancel(ctx), record, func(_ *kgo.Record, err error) {
 			if err != nil {
@@ -129,30 +130,30 @@ func (s *steady) run(ctx context.Context, client *kgo.Client, sensors []codecs.S
 // within the session time-out and beyond it; nothing of that changes a result. How long each partition pauses for each
 // of these is printed.
 func TestGroup(t *testing.T) {
-	seed := number(t, "GANTRY_SEED", uint64(time.Now().UnixNano()))
-	t.Logf("GANTRY_SEED=%d", seed)
+	seed := harness.Seed(t)
 	freshCluster(t)
 	archiveURL, state := freshArchive(t), t.TempDir()
 	windows := []string{
 		"--window.length", steadyWindow.String(), "--window.grace", "1s", "--window.idleTimeout", "2s",
 	}
-	member := func(name string) *process { return launch(t, name, state, archiveURL, windows...) }
+	member := func(name string) *harness.Process { return launch(t, name, state, archiveURL, windows...) }
 
 	// At once, on a cluster on which no topic is: each of them creates all.
 	a, b, c := member("real-1"), member("real-2"), member("real-3")
-	await(t, "the topics", func() bool {
-		listed, err := admin(t).ListTopics(t.Context(), rawTopic, eventsTopic, rejectsTopic)
+	adm := harness.Admin(t, brokers(t))
+	harness.Await(t, "the topics", func() bool {
+		listed, err := adm.ListTopics(t.Context(), harness.RawTopic, harness.EventsTopic, harness.RejectsTopic)
 		return err == nil && listed.Error() == nil
 	})
 	feeding := feedSteadily(t, seed)
-	r := read(t)
+	r := harness.NewReader(t, brokers(t))
 	p := &pauses{last: make(map[int32]time.Time)}
 	p.reset()
-	r.seen = p.see
+	r.Seen = p.see
 	partitions := processors.DefaultTopics().Partitions
 	calm := func() {
 		from := time.Now()
-		r.until(t, "a calm group", func(*outcomes) bool { return p.since(from, partitions, 3*time.Second) })
+		r.Until(t, "a calm group", func(*harness.Outcomes) bool { return p.since(from, partitions, 3*time.Second) })
 	}
 	measure := func(what string, change func()) {
 		calm()
@@ -160,26 +161,27 @@ func TestGroup(t *testing.T) {
 		from := time.Now()
 		change()
 		// Longer than the session time-out: whoever is found missing is found missing by then.
-		r.until(t, what, func(*outcomes) bool { return p.since(from, partitions, 10*time.Second) })
+		r.Until(t, what, func(*harness.Outcomes) bool { return p.since(from, partitions, 10*time.Second) })
 		t.Logf("%-42s %v", what, p)
 	}
 	measure("nothing happens", func() {})
-	measure("stopped, started again at once", func() { b.stop(t); b = member("real-2") })
-	measure("killed, started again at once", func() { c.end(t, syscall.SIGKILL); c = member("real-3") })
-	measure("stopped for good", func() { a.stop(t) })
+	measure("stopped, started again at once", func() { b.Stop(t); b = member("real-2") })
+	measure("killed, started again at once", func() { c.End(t, syscall.SIGKILL); c = member("real-3") })
+	measure("stopped for good", func() { a.Stop(t) })
 	measure("another one added", func() { a = member("real-4") })
-	measure("killed for good", func() { b.end(t, syscall.SIGKILL) })
+	measure("killed for good", func() { b.End(t, syscall.SIGKILL) })
 
 	feeding.cancel()
 	if err := <-feeding.ended; err != nil {
 		t.Fatalf("feed: %v", err)
 	}
-	r.until(t, "the end", feeding.model.done)
-	archived(t, r.outcomes)
-	a.stop(t)
-	c.stop(t)
-	feeding.model.check(t, r.outcomes)
-	archiveHolds(t, archiveURL, r.outcomes)
+	r.Until(t, "the end", feeding.model.Done)
+	harness.Archived(t, brokers(t), r.Outcomes)
+	a.Stop(t)
+	c.Stop(t)
+	feeding.model.Check(t, r.Outcomes)
+	harness.ArchiveHolds(t, archiveURL, r.Outcomes)
 	clean(t, windows...)
-	t.Logf("%d readings, %d windows in %d revisions, %d repeats", len(r.readings), len(r.final), len(r.windows), r.repeats)
+	t.Logf("%d readings, %d windows in %d revisions, %d repeats", len(r.Readings), len(r.Final), len(r.Windows),
+		r.Repeats)
 }

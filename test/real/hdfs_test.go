@@ -10,6 +10,7 @@ import (
 	"gantry/codecs"
 	"gantry/store/archive"
 	"gantry/store/archive/fstest"
+	"gantry/test/harness"
 )
 
 // HDFS keeps the contract that the archive's commits rest on: what is written is whole, exclusive is exclusive, a
@@ -51,12 +52,14 @@ func TestHDFSArchiveRace(t *testing.T) {
 	fsys := openArchive(t, url)
 	defer fsys.Close()
 	seen := make(map[int64]int)
-	eachRow(t, fsys, archive.TableRaw, archive.ReadRaw, func(_ string, row archive.RawRow) { seen[row.SourceOffset]++ })
+	harness.EachRow(t, fsys, archive.TableRaw, archive.ReadRaw, func(_ string, row archive.RawRow) {
+		seen[row.SourceOffset]++
+	})
 	want := make(map[int64]int)
 	for _, r := range log {
 		want[r.Source.Offset] = 1
 	}
-	compare(t, "archived readings", seen, want)
+	harness.Compare(t, "archived readings", seen, want)
 }
 
 // eventLog is a partition of traffic-events, with the repeats that a crash leaves there.

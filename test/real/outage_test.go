@@ -12,6 +12,7 @@ import (
 	"gantry/cmd/gantry/app"
 	"gantry/codecs"
 	"gantry/processors"
+	"gantry/test/harness"
 )
 
 // A pipeline waits for a registry that is away when it starts. While the registry is away later, readings with schemas
@@ -32,7 +33,7 @@ func TestRegistryOutage(t *testing.T) {
 	started := make(chan error, 1)
 	go func() {
 		var err error
-		a, err = app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: logTo(t)})
+		a, err = app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: harness.LogTo(t)})
 		started <- err
 	}()
 	g.wait(t)
@@ -48,14 +49,14 @@ func TestRegistryOutage(t *testing.T) {
 	pipeline := runApp(t, a)
 
 	p := newProducer(t)
-	r := read(t)
+	r := harness.NewReader(t, brokers(t))
 	sensors := []string{"s0", "s1", "s2", "s3"}
 	partition := make(map[string]int32)
 	for _, id := range sensors {
 		partition[id] = p.sensor(id)
 		p.reading(id, known)
 	}
-	r.until(t, "readings with a known schema", func(o *outcomes) bool { return len(o.readings) == len(sensors) })
+	r.Until(t, "readings with a known schema", func(o *harness.Outcomes) bool { return len(o.Readings) == len(sensors) })
 
 	g.shut()
 	waiting := sensors[0]
@@ -75,16 +76,18 @@ func TestRegistryOutage(t *testing.T) {
 		t.Fatalf("all sensors lie on one partition: %v", partition)
 	}
 	g.wait(t)
-	r.until(t, "readings of other partitions", func(o *outcomes) bool { return len(o.readings) == len(sensors)+others })
-	for _, reading := range r.readings {
+	r.Until(t, "readings of other partitions", func(o *harness.Outcomes) bool {
+		return len(o.Readings) == len(sensors)+others
+	})
+	for _, reading := range r.Readings {
 		if reading.SensorID == waiting && reading.Sequence > 1 {
 			t.Error("a reading whose schema nobody could know has been read")
 		}
 	}
 	g.open.Store(true)
-	r.until(t, "every reading", func(o *outcomes) bool { return len(o.readings) == 2*len(sensors) })
-	if len(r.rejects) > 0 {
-		t.Errorf("rejected because of an outage: %v", r.reasons())
+	r.Until(t, "every reading", func(o *harness.Outcomes) bool { return len(o.Readings) == 2*len(sensors) })
+	if len(r.Rejects) > 0 {
+		t.Errorf("rejected because of an outage: %v", r.Reasons())
 	}
 	pipeline.stop()
 	clean(t, "--window.idleTimeout", "1s")
@@ -99,7 +102,7 @@ type producer struct {
 func newProducer(t *testing.T) *producer {
 	t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(rawTopic))...)
+		kgo.DefaultProduceTopic(harness.RawTopic))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"gantry/cmd/gantry/app"
 	"gantry/cmd/gantry/config"
+	"gantry/test/harness"
 )
 
 // running is a pipeline in this process.
@@ -19,7 +20,7 @@ type running struct {
 
 func start(t *testing.T, c config.Config) *running {
 	t.Helper()
-	a, err := app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: logTo(t)})
+	a, err := app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: harness.LogTo(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +47,8 @@ func (r *running) stop() {
 		if err != nil {
 			r.t.Errorf("the pipeline ended with %v", err)
 		}
-	case <-time.After(stopPatience):
-		r.t.Errorf("the pipeline has not stopped within %v", stopPatience)
+	case <-time.After(harness.StopPatience):
+		r.t.Errorf("the pipeline has not stopped within %v", harness.StopPatience)
 	}
 	r.ended = nil
 }
@@ -57,26 +58,26 @@ func (r *running) stop() {
 func TestPipeline(t *testing.T) {
 	freshCluster(t)
 	createTopics(t)
-	path, m := mixed(t, 5, 240)
+	path, m := harness.Mixed(t, 5, 240)
 	c := settings(t, freshArchive(t))
 	pipeline := start(t, c)
 	feeding := replay(t, path, 600)
-	r := read(t)
-	r.until(t, "the middle", func(o *outcomes) bool { return len(o.readings) >= len(m.readings)/2 })
+	r := harness.NewReader(t, brokers(t))
+	r.Until(t, "the middle", func(o *harness.Outcomes) bool { return len(o.Readings) >= len(m.Readings)/2 })
 	pipeline.stop()
-	if m.done(r.outcomes) {
+	if m.Done(r.Outcomes) {
 		t.Error("the replay is over: this is no stop in the middle")
 	}
 	pipeline = start(t, c)
-	r.until(t, "the end", m.done)
+	r.Until(t, "the end", m.Done)
 	if err := <-feeding; err != nil {
 		t.Fatalf("feed: %v", err)
 	}
-	archived(t, r.outcomes)
+	harness.Archived(t, brokers(t), r.Outcomes)
 	pipeline.stop()
-	t.Logf("%d readings, %d windows in %d revisions, rejects %v, %d repeats", len(r.readings), len(r.final),
-		len(r.windows), r.reasons(), r.repeats)
-	m.check(t, r.outcomes)
-	archiveHolds(t, c.Archive.URL, r.outcomes)
+	t.Logf("%d readings, %d windows in %d revisions, rejects %v, %d repeats", len(r.Readings), len(r.Final),
+		len(r.Windows), r.Reasons(), r.Repeats)
+	m.Check(t, r.Outcomes)
+	harness.ArchiveHolds(t, c.Archive.URL, r.Outcomes)
 	clean(t, "--window.idleTimeout", "1s")
 }

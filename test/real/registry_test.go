@@ -16,6 +16,7 @@ import (
 
 	"gantry/codecs"
 	"gantry/codecs/registry"
+	"gantry/test/harness"
 )
 
 func registryClient(t *testing.T, base string) *registry.Client {
@@ -210,7 +211,7 @@ func (g *gate) wait(t *testing.T) {
 	t.Helper()
 	select {
 	case <-g.refused:
-	case <-time.After(patience):
+	case <-time.After(harness.Patience):
 		t.Fatal("nobody asks the registry")
 	}
 }
@@ -278,7 +279,7 @@ func TestRegistryAway(t *testing.T) {
 	waits := make(chan error, 100)
 	d := codecs.RawDecoder{OnWait: func(_ int32, err error, _ time.Duration) { waits <- err }}
 	learned := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	go func() { learned <- d.Learn(ctx, id, c) }()
 	for range 2 {

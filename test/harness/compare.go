@@ -1,4 +1,4 @@
-package real
+package harness
 
 import (
 	"fmt"
@@ -9,13 +9,14 @@ import (
 	"gantry/codecs"
 )
 
-// compare reports keys that only one of two maps has, and those whose values differ; the first few of all.
-func compare[K, V comparable](t *testing.T, what string, got, want map[K]V) {
+// Compare reports keys that only one of two maps has, and those whose values differ; the first few of all.
+func Compare[K, V comparable](t *testing.T, what string, got, want map[K]V) {
 	t.Helper()
-	compareFunc(t, what, got, want, func(a, b V) bool { return a == b })
+	CompareFunc(t, what, got, want, func(a, b V) bool { return a == b })
 }
 
-func compareFunc[K comparable, V any](t *testing.T, what string, got, want map[K]V, equal func(a, b V) bool) {
+// CompareFunc is Compare with another notion of equal values.
+func CompareFunc[K comparable, V any](t *testing.T, what string, got, want map[K]V, equal func(a, b V) bool) {
 	t.Helper()
 	const shown = 5
 	var lines []string
@@ -36,7 +37,7 @@ func compareFunc[K comparable, V any](t *testing.T, what string, got, want map[K
 	}
 }
 
-// near tells whether two means of the same values are equal but for the last bits of their sums.
-func near(a, b codecs.Null[float64]) bool {
+// Near tells whether two means of the same values are equal but for the last bits of their sums.
+func Near(a, b codecs.Null[float64]) bool {
 	return a.Valid == b.Valid && math.Abs(a.V-b.V) <= 1e-9*max(1, math.Abs(a.V), math.Abs(b.V))
 }

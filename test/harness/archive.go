@@ -1,26 +1,25 @@
-package test
+package harness
 
 import (
-	"path/filepath"
 	"testing"
 
 	"gantry/codecs"
 	"gantry/store/archive"
 )
 
-// archiveHolds compares the Parquet files of a data folder with the topics: one row for each reading and for each
+// ArchiveHolds compares the Parquet files of an archive with the topics: one row for each reading and for each
 // revision of a window, with the same values, and null where there is none.
-func archiveHolds(t *testing.T, data string, o *outcomes) {
+func ArchiveHolds(t *testing.T, url string, o *Outcomes) {
 	t.Helper()
-	fsys, err := archive.NewLocal(filepath.Join(data, "archive"))
+	fsys, err := archive.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fsys.Close()
 
 	readings := make(map[codecs.Source]codecs.Reading)
-	eachRow(t, fsys, archive.TableRaw, archive.ReadRaw, func(file string, row archive.RawRow) {
-		source := codecs.Source{Topic: rawTopic, Partition: row.SourcePartition, Offset: row.SourceOffset}
+	EachRow(t, fsys, archive.TableRaw, archive.ReadRaw, func(file string, row archive.RawRow) {
+		source := codecs.Source{Topic: RawTopic, Partition: row.SourcePartition, Offset: row.SourceOffset}
 		if _, twice := readings[source]; twice {
 			t.Errorf("%s: %v is archived twice", file, source)
 		}
@@ -32,15 +31,15 @@ func archiveHolds(t *testing.T, data string, o *outcomes) {
 		}
 	})
 	want := make(map[codecs.Source]codecs.Reading)
-	for source, r := range o.readings { // without what the archive does not keep
+	for source, r := range o.Readings { // without what the archive does not keep
 		r.IntervalS, r.DensityVPMPL, r.LevelOfService = codecs.Null[int32]{}, codecs.Null[float64]{}, codecs.Null[string]{}
 		want[source] = r
 	}
-	compare(t, "archived readings", readings, want)
+	Compare(t, "archived readings", readings, want)
 
-	windows := make(map[revisionKey]codecs.WindowAggregate)
-	eachRow(t, fsys, archive.TableAggregates, archive.ReadAggregates, func(file string, row archive.AggregateRow) {
-		key := revisionKey{windowKey{row.SensorID, row.WindowStart}, row.Revision}
+	windows := make(map[RevisionKey]codecs.WindowAggregate)
+	EachRow(t, fsys, archive.TableAggregates, archive.ReadAggregates, func(file string, row archive.AggregateRow) {
+		key := RevisionKey{WindowKey{row.SensorID, row.WindowStart}, row.Revision}
 		if _, twice := windows[key]; twice {
 			t.Errorf("%s: %v is archived twice", file, key)
 		}
@@ -62,10 +61,11 @@ func archiveHolds(t *testing.T, data string, o *outcomes) {
 		}
 		windows[key] = w
 	})
-	compare(t, "archived windows", windows, o.windows)
+	Compare(t, "archived windows", windows, o.Windows)
 }
 
-func eachRow[R any](t *testing.T, fsys archive.FS, table archive.Table,
+// EachRow reads every row of a table, file by file.
+func EachRow[R any](t *testing.T, fsys archive.FS, table archive.Table,
 	read func(archive.Reader, string) ([]R, error), each func(file string, row R),
 ) {
 	t.Helper()

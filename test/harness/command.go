@@ -1,0 +1,121 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// commandPatience bounds a command, also one whose servers do not answer.
+const commandPatience = 60 * time.Second
+
+var build = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(SharedDir, "gantry")
+	cmd := exec.Command("go", "build", "-o", path, "gantry/cmd/gantry")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", errors.Join(err, errors.New(string(out)))
+	}
+	return path, nil
+})
+
+// Gantry is the command, as a user has it.
+func Gantry(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatalf("build gantry: %v", err)
+	}
+	return path
+}
+
+// Run runs a command line in a folder and returns its exit code.
+func Run(t *testing.T, dir string, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), commandPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, Gantry(t), args...)
+	cmd.Dir, cmd.Env = dir, append(environ(), env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("gantry %q: %v\n%s", args, err, errs.String())
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// environ is this process's environment without GANTRY_*: those are keys to gantry, and settings of the tests here.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GANTRY_") })
+}
+
+// Process is a gantry that runs by itself, in an empty folder.
+type Process struct {
+	Name   string
+	Cmd    *exec.Cmd
+	Log    bytes.Buffer  // to be read when it has exited
+	Exited chan struct{} // closed when it has
+}
+
+// Launch starts a process, which is killed at the end of the test. Its log is printed where the test has failed.
+func Launch(t *testing.T, name string, env []string, args ...string) *Process {
+	t.Helper()
+	p := &Process{Name: name, Cmd: exec.Command(Gantry(t), args...), Exited: make(chan struct{})}
+	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stderr = t.TempDir(), append(environ(), env...), &p.Log
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.Cmd.Wait() // its state says how it ended
+		close(p.Exited)
+	}()
+	t.Cleanup(func() {
+		p.End(t, syscall.SIGKILL)
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, p.Log.String())
+		}
+	})
+	return p
+}
+
+// Kill ends it at once, after a life of its own; it is an error if it has ended by itself before.
+func (p *Process) Kill(t *testing.T, life time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(life):
+		p.End(t, syscall.SIGKILL)
+	case <-p.Exited:
+		t.Fatalf("%s ended by itself: %s", p.Name, p.Log.String())
+	}
+}
+
+// End sends a signal and waits for the end of the process.
+func (p *Process) End(t *testing.T, signal os.Signal) {
+	t.Helper()
+	_ = p.Cmd.Process.Signal(signal) // it may have ended
+	select {
+	case <-p.Exited:
+	case <-time.After(StopPatience):
+		t.Errorf("%s has not ended within %v of %v", p.Name, StopPatience, signal)
+		_ = p.Cmd.Process.Kill()
+		<-p.Exited
+	}
+}
+
+// Stop ends it as an operator does, and wants a clean end.
+func (p *Process) Stop(t *testing.T) {
+	t.Helper()
+	p.End(t, syscall.SIGTERM)
+	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("after SIGTERM %s ended with %d", p.Name, code)
+	}
+}
