@@ -200,6 +200,9 @@ func (k Kafka) Reachable(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
+		if advice := misconfigured(err); advice != "" {
+			return fmt.Errorf("%w: %v: %w: %s", ErrMisconfigured, k.Brokers, err, advice)
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("kafka at %v cannot be reached: %w", k.Brokers, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gantry/store"
 )
@@ -95,6 +96,9 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err := s.Kafka.Reachable(ctx); err != nil {
 		return err
 	}
+	if err := s.Kafka.CheckAccess(ctx, s.access()); err != nil {
+		return err
+	}
 	adm, err := s.Kafka.Admin()
 	if err != nil {
 		return err
@@ -172,6 +176,27 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		return cause
 	}
 	return err
+}
+
+// access is what the brokers must allow.
+func (s *Stage) access() []Access {
+	const read, write = kmsg.ACLOperationRead, kmsg.ACLOperationWrite
+	topic := func(name string, ops ...kmsg.ACLOperation) Access {
+		return Access{kmsg.ACLResourceTypeTopic, name, ops}
+	}
+	var needs []Access
+	for i, in := range s.Inputs {
+		if s.Loop && i == len(s.Inputs)-1 {
+			needs = append(needs, topic(string(in), read, write))
+			continue
+		}
+		needs = append(needs, topic(string(in), read))
+	}
+	for _, out := range s.Outputs {
+		needs = append(needs, topic(string(out), write))
+	}
+	return append(needs, topic(string(goka.GroupTable(s.Group)), read, write),
+		Access{kmsg.ACLResourceTypeGroup, string(s.Group), []kmsg.ACLOperation{read}})
 }
 
 func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {

@@ -144,7 +144,9 @@ func openArchive(l *config.Loaded, data string) (archive.FS, error) {
 			return nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
-	files, err := archive.Open(url)
+	a := l.Config.Archive
+	a.URL = url
+	files, err := app.OpenArchive(&a)
 	if err != nil {
 		return nil, fmt.Errorf("archive.url: %w", err)
 	}

@@ -51,7 +51,10 @@ type Entry struct {
 
 // Open opens the file system of an archive URL: file:///folder, or hdfs://namenode:port/folder with further namenodes
 // of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created.
-func Open(url string) (FS, error) {
+func Open(url string) (FS, error) { return OpenAs(url, Kerberos{}) }
+
+// OpenAs is Open for an HDFS that wants Kerberos; the principal is the user then.
+func OpenAs(url string, k Kerberos) (FS, error) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {
 		return nil, fmt.Errorf("archive URL %q: expected file:///folder or hdfs://namenode:port/folder", url)
@@ -73,7 +76,7 @@ func Open(url string) (FS, error) {
 		if user == "" {
 			user = "gantry"
 		}
-		fsys, err := newHDFS(addresses, user, root)
+		fsys, err := newHDFS(addresses, user, root, k)
 		if err != nil {
 			return nil, fmt.Errorf("archive URL %q: %w", url, err)
 		}

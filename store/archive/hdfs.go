@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/colinmarc/hdfs/v2"
+	krb5 "github.com/jcmturner/gokrb5/v8/client"
 )
 
 const (
@@ -30,26 +31,41 @@ const (
 // file is written whole or removed, and every read and write of a connection has a deadline (see deadlineConn).
 type hdfsFS struct {
 	client *hdfs.Client
+	login  *krb5.Client // nil without Kerberos
 	root   string
 }
 
 var _ FS = (*hdfsFS)(nil)
 
-func newHDFS(addresses []string, user, root string) (FS, error) {
-	client, err := hdfs.NewClient(hdfs.ClientOptions{
+func newHDFS(addresses []string, user, root string, k Kerberos) (FS, error) {
+	o := hdfs.ClientOptions{
 		Addresses:        addresses,
 		User:             user,
 		NamenodeDialFunc: dialDeadline,
 		DatanodeDialFunc: dialDeadline,
-	})
+	}
+	if k.Principal != "" {
+		user = k.Principal
+	}
+	login, err := k.apply(&o)
 	if err != nil {
+		return nil, err
+	}
+	h := &hdfsFS{login: login, root: path.Clean(root)}
+	if h.client, err = hdfs.NewClient(o); err != nil {
+		h.logout()
 		return nil, fmt.Errorf("connect to HDFS at %s as %s: %w", strings.Join(addresses, ","), user, err)
 	}
-	h := &hdfsFS{client: client, root: path.Clean(root)}
 	if err := h.MkdirAll("."); err != nil {
-		return nil, errors.Join(fmt.Errorf("create HDFS folder %s as %s: %w", root, user, err), client.Close())
+		return nil, errors.Join(fmt.Errorf("create HDFS folder %s as %s: %w", root, user, err), h.Close())
 	}
 	return h, nil
+}
+
+func (h *hdfsFS) logout() {
+	if h.login != nil {
+		h.login.Destroy()
+	}
 }
 
 // namenodes splits the host part of a URL, "a:8020,b:8020".
@@ -228,4 +244,7 @@ func (h *hdfsFS) MkdirAll(dir string) error {
 	return h.client.MkdirAll(h.path(dir), 0o755)
 }
 
-func (h *hdfsFS) Close() error { return h.client.Close() }
+func (h *hdfsFS) Close() error {
+	h.logout()
+	return h.client.Close()
+}

@@ -3,9 +3,9 @@
 # basic authentication, HDFS with Kerberos, and the Kerberos KDC that HDFS needs (kdc, one more name). They have a
 # folder, ports and data of their own, and share what was downloaded.
 #
-# The folder data/secure holds what clients need: ca.pem, client.pem and client.key, krb5.conf, gantry.keytab. Passwords
-# are for tests: user admin, who may do everything, and gantry, who may do nothing until somebody grants it, have their
-# names for passwords.
+# The folder data/secure holds what clients need: ca.pem, client.pem and client.key, krb5.conf, gantry.keytab. Users of
+# Kafka are admin, who may do everything, and gantry, who may do nothing until somebody grants it; gantry is known to the
+# registry too. Their passwords are admin-secret and gantry-secret.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 

@@ -128,6 +128,14 @@ func RegistryOf(c *config.Config) (*registry.Client, error) {
 	return registry.NewClient(o)
 }
 
+// OpenArchive opens the archive of a configuration.
+func OpenArchive(c *config.Archive) (archive.FS, error) {
+	return archive.OpenAs(c.URL, archive.Kerberos{
+		Principal: c.Kerberos.Principal, Keytab: c.Kerberos.Keytab, Config: c.Kerberos.Config,
+		Namenode: c.Kerberos.Namenode, Protection: c.Kerberos.Protection,
+	})
+}
+
 // WindowOptions returns the windows' rules.
 func WindowOptions(c *config.Config) window.Options {
 	w := c.Window
@@ -179,7 +187,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
 	if o.Config.Archive.URL != "" && a.has(RoleArchive) {
-		if a.archiveFS, err = archive.Open(o.Config.Archive.URL); err != nil {
+		if a.archiveFS, err = OpenArchive(&o.Config.Archive); err != nil {
 			return nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
@@ -216,7 +224,7 @@ func Reach(ctx context.Context, reachable func(context.Context) error, waiting f
 	soon, cancel := context.WithTimeout(ctx, quietTime)
 	err := reachable(soon)
 	cancel()
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || errors.Is(err, processors.ErrMisconfigured) {
 		return err
 	}
 	waiting(err)
@@ -233,6 +241,12 @@ func (a *App) prepareTopics(ctx context.Context) error {
 		return err
 	}
 	defer adm.Close()
+	uses := processors.Uses{
+		Dedup: a.has(RoleDedup), Window: a.has(RoleWindow), Archive: a.archiveFS != nil, Serve: a.has(RoleServe),
+	}
+	if err := a.kafka.CheckAccess(ctx, a.topics.Access(uses)); err != nil {
+		return err
+	}
 	specs := a.topics.Specs(a.o.Forever)
 	created, err := processors.EnsureTopics(ctx, adm, specs)
 	if err != nil {

@@ -62,6 +62,14 @@ type Archive struct {
 	URL           string // hdfs://namenode:port/folder or file:///folder; empty: nothing is archived
 	FlushInterval time.Duration
 	FlushRows     int
+	Kerberos      Kerberos
+}
+
+// Kerberos is how to prove to HDFS who one is. Without a principal HDFS is told a name, and believes it.
+type Kerberos struct {
+	Principal, Keytab, Config string
+	Namenode                  string // its principal
+	Protection                string // none, authentication, integrity, privacy
 }
 
 // HTTP is the server.

@@ -24,7 +24,7 @@ kafka_settings=(
 	"sasl.mechanism.inter.broker.protocol=PLAIN"
 	"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
 	"listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-username=admin password=admin user_admin=admin user_gantry=gantry;"
+username=admin password=admin-secret user_admin=admin-secret user_gantry=gantry-secret;"
 	"listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;"
 	"listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;"
 	"listener.name.tls.ssl.client.auth=required"
@@ -38,14 +38,14 @@ username=admin password=admin user_admin=admin user_gantry=gantry;"
 
 # SCRAM users are in the cluster's own log, so they are there from its first start.
 kafka_format_flags=(
-	--add-scram 'SCRAM-SHA-256=[name=gantry,password=gantry]' --add-scram 'SCRAM-SHA-512=[name=gantry,password=gantry]'
+	--add-scram 'SCRAM-SHA-256=[name=gantry,password=gantry-secret]' --add-scram 'SCRAM-SHA-512=[name=gantry,password=gantry-secret]'
 )
 
 registry_flags=(
 	-Dquarkus.http.auth.basic=true
 	-Dquarkus.http.auth.permission.api.paths=/apis/* -Dquarkus.http.auth.permission.api.policy=authenticated
 	-Dquarkus.security.users.embedded.plain-text=true
-	-Dquarkus.security.users.embedded.users.gantry=gantry -Dquarkus.security.users.embedded.roles.gantry=user
+	-Dquarkus.security.users.embedded.users.gantry=gantry-secret -Dquarkus.security.users.embedded.roles.gantry=user
 )
 
 ready_registry() {
