@@ -13,7 +13,7 @@ VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
-.PHONY: servers servers-stop servers-wipe test-real
+.PHONY: servers servers-stop servers-wipe test-real chaos
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ servers-wipe: ## Stop those servers and remove their data
 
 test-real: ## Run the suites that need those servers (make servers)
 	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
+
+chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 readings a second)
+	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \
+		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) \
+		$(GO) test -v -count 1 -timeout 3h -run '^TestChaos$$' ./test/real
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -14,10 +14,16 @@ const (
 	HeaderReason     = "gantry-reason"      // on a reject: the first rule that failed
 	HeaderDetail     = "gantry-detail"      // on a reject: every rule that failed, readable
 	HeaderRedrive    = "gantry-redrive"     // on a raw record: the source of the reject that it sends again
+	HeaderOrigin     = "gantry-origin"      // on a redriven record: the source of the first reject, if it was redriven before
 	HeaderWaive      = "gantry-waive"       // on a redriven record: the one reason that lets it pass
+	HeaderAbridged   = "gantry-abridged"    // on a reject that is not whole: bytes of the value that it is cut from
 	HeaderKey        = "gantry-key"         // on the loop: the original key, absent for a null
 	HeaderOrdinal    = "gantry-ordinal"     // on a window: 1, 2, 3 … per sensor, so that a reader can tell repeats
 )
+
+// AbridgedBlock is what an abridged key or value is a multiple of, in bytes: whoever compares it with the message that it
+// was cut from can do so block by block.
+const AbridgedBlock = 4 << 10
 
 // Kind is the value of HeaderKind.
 type Kind string

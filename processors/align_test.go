@@ -78,7 +78,7 @@ func batchOf(first int64, minutes ...int64) *Batch {
 	for i, m := range minutes {
 		rs = append(rs, &kgo.Record{Offset: first + int64(i), Timestamp: time.UnixMilli(m * 60_000)})
 	}
-	return newBatch("raw", 0, rs)
+	return NewBatch("raw", 0, rs)
 }
 
 // TestAlignmentLeap: record times leap by hours in both partitions, with a backlog in each. Members tell what comes

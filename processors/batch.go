@@ -23,8 +23,8 @@ type Batch struct {
 // Last returns the offset up to which the input is done when the batch is handled.
 func (b *Batch) Last() int64 { return b.last }
 
-// newBatch makes a batch of records and markers, of which there is at least one.
-func newBatch(topic string, partition int32, records []*kgo.Record) *Batch {
+// NewBatch makes a batch of records and markers of a partition, in order, of which there is at least one.
+func NewBatch(topic string, partition int32, records []*kgo.Record) *Batch {
 	last := records[len(records)-1].Offset
 	records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
 	return &Batch{Topic: topic, Partition: partition, Records: records, last: last}

@@ -26,7 +26,9 @@ type claim struct {
 	moved  time.Time // when a batch was last cut off the queue, or the queue began
 	paused bool
 	end    int64
-	seen   int64 // offset of the last record queued into a batch, plus one
+	// resumeAt is the next offset to be fetched; -1 while that is wherever the log begins.
+	resumeAt int64
+	seen     int64 // offset of the last record queued into a batch, plus one
 }
 
 var _ sarama.ConsumerGroupClaim = (*claim)(nil)
@@ -102,7 +104,7 @@ func (c *claim) next() *Batch {
 	for _, r := range records {
 		c.memory -= recordMemory(r)
 	}
-	b := newBatch(c.topic, c.partition, records)
+	b := NewBatch(c.topic, c.partition, records)
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}

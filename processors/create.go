@@ -25,6 +25,21 @@ const (
 	outcomeBytesMax   = 2<<20 + headersBytesMax
 )
 
+// Uses returns what a process that runs these parts of the pipeline does with the topics.
+func (t Topics) Uses(dedup, window, archive bool) []TopicUse {
+	uses := []TopicUse{
+		{Topic: string(t.Raw), Read: dedup},
+		{Topic: string(t.Events), Read: window || archive, Write: dedup || window},
+		{Topic: string(t.Rejects), Write: dedup},
+		{Topic: string(DedupTable), Read: true, Write: dedup},
+		{Topic: string(WindowTable), Read: true, Write: window},
+	}
+	if !t.Keyed {
+		uses = append(uses, TopicUse{Topic: string(DedupLoop), Read: dedup, Write: dedup})
+	}
+	return uses
+}
+
 // TopicSpec is a topic as Gantry needs it.
 type TopicSpec struct {
 	Name       string
@@ -166,8 +181,7 @@ func waitForLeaders(ctx context.Context, adm *kadm.Client, specs []TopicSpec) er
 				continue
 			}
 			if n := len(d.Partitions); n != int(s.Partitions) {
-				return fmt.Errorf("topic %s has %d partitions, topics.partitions is %d: a sensor would move to another "+
-					"partition than its state; set topics.partitions, or use new topics and groups", s.Name, n, s.Partitions)
+				return partitionsError(s.Name, n, int(s.Partitions))
 			}
 			for _, p := range d.Partitions {
 				if p.Leader < 0 || p.Err != nil {

@@ -26,6 +26,7 @@ const (
 	stuckBytesMax  = 256 << 20
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
+	fetchRetry     = 5 * time.Second
 	commitInterval = 500 * time.Millisecond
 	fetchBytesMax  = 2 << 20
 	fetchPartition = 256 << 10
@@ -37,11 +38,14 @@ const (
 // gets committed. Consume goes through rebalances by itself, because goka sleeps 5 s whenever it returns. And it returns
 // when the handler fails, because goka would otherwise go on without the partition.
 type Group struct {
-	kafka  Kafka
-	name   goka.Group
-	log    *slog.Logger
-	align  *Alignment // nil: nothing is held back
-	errors *prometheus.CounterVec
+	kafka Kafka
+	name  goka.Group
+	log   *slog.Logger
+	align *Alignment // nil: nothing is held back
+
+	fetching, committing *Condition
+	begun                func() // a session has begun; nil where nobody wants to know
+	lost                 func(topic string, partition int32, from, to int64)
 
 	life    sync.Mutex // held while a session begins or ends: a shutdown may come in the middle of a recovery
 	mu      sync.Mutex
@@ -49,8 +53,20 @@ type Group struct {
 }
 
 // NewGroup returns a consumer group. align may be nil.
-func NewGroup(k Kafka, name goka.Group, align *Alignment, log *slog.Logger) *Group {
-	return &Group{kafka: k, name: name, align: align, log: log, errors: Errors(nil)}
+func NewGroup(k Kafka, name goka.Group, align *Alignment, log *slog.Logger, reg prometheus.Registerer) *Group {
+	return &Group{
+		kafka: k, name: name, align: align, log: log,
+		fetching:   NewCondition(fmt.Sprintf("the group %s cannot read", name), log, reg),
+		committing: NewCondition(fmt.Sprintf("the group %s cannot commit its offsets", name), log, reg),
+	}
+}
+
+// Trouble says what keeps the group from reading or committing, "" while nothing does.
+func (g *Group) Trouble() string {
+	if t := g.fetching.Trouble(); t != "" {
+		return t
+	}
+	return g.committing.Trouble()
 }
 
 var _ sarama.ConsumerGroup = (*Group)(nil)
@@ -79,6 +95,7 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
+		kgo.AdjustFetchOffsetsFn(g.resume),
 		// NewClient may not have returned yet when the first assignment comes.
 		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, parts map[string][]int32) {
 			if err := g.begin(ctx, client, parts, h, cancel); err != nil {
@@ -115,20 +132,32 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 }
 
 func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
-	refused := refusals{log: g.log, client: client}
+	unreadable := unreadable{client: client}
 	for ctx.Err() == nil {
-		fetches := refused.poll(ctx)
+		unreadable.resume()
+		fetches := g.fetch(ctx, client)
+		failed := false
 		for _, e := range fetches.Errors() {
 			switch {
-			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed) || errors.Is(e.Err, errUnpackLater):
+			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed) || errors.Is(e.Err, context.DeadlineExceeded):
+			case errors.Is(e.Err, errUnpackLater):
 			case errors.Is(e.Err, ErrBatchTooLarge):
-				refused.add(e.Topic, e.Partition, e.Err)
-				g.errors.WithLabelValues(ErrorBatch).Inc()
+				g.fetching.Fail(unreadable.add(e.Topic, e.Partition, e.Err))
 			case errors.Is(e.Err, kerr.FencedInstanceID):
 				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
+			case errors.Is(e.Err, kerr.UnknownTopicID):
+				// The client holds on to the topic that it began with. The next processor looks at what there is now.
+				cancel(fmt.Errorf("topic %s was deleted, or created again: %w", e.Topic, e.Err))
+			case e.Topic == "":
+				failed = true
+				g.fetching.Fail(e.Err)
 			default:
-				g.log.Warn("fetch failed, will be tried again", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+				failed = true
+				g.fetching.Fail(fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err))
 			}
+		}
+		if !failed && !unreadable.any() {
+			g.fetching.Clear()
 		}
 		g.mu.Lock()
 		s := g.session
@@ -141,6 +170,16 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 			s.waitForRoom()
 		}
 	}
+}
+
+// fetch polls. While reading fails it does not wait for records: none may come for long after it works again.
+func (g *Group) fetch(ctx context.Context, client *kgo.Client) kgo.Fetches {
+	if g.fetching.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, fetchRetry)
+		defer cancel()
+	}
+	return client.PollFetches(ctx)
 }
 
 // begin starts a session: goka recovers its tables in Setup, then each partition is consumed.
@@ -163,7 +202,7 @@ func (g *Group) begin(
 	for topic, ps := range parts {
 		for _, p := range ps {
 			s.claims[topicPartition{topic, p}] = &claim{
-				s: s, topic: topic, partition: p, end: -1,
+				s: s, topic: topic, partition: p, end: -1, resumeAt: -1,
 				messages: make(chan *sarama.ConsumerMessage), arrived: make(chan struct{}, 1),
 			}
 		}
@@ -178,6 +217,9 @@ func (g *Group) begin(
 	if ctx.Err() != nil {
 		return nil
 	}
+	if g.begun != nil {
+		g.begun()
+	}
 	s.wg.Add(1 + 2*len(s.claims))
 	go s.commitLoop()
 	for _, c := range s.claims {
@@ -189,6 +231,23 @@ func (g *Group) begin(
 		go c.consume()
 	}
 	return nil
+}
+
+// resume notes where the partitions of the session go on, so that what was deleted before it was read is noticed.
+func (g *Group) resume(
+	_ context.Context, offsets map[string]map[int32]kgo.Offset,
+) (map[string]map[int32]kgo.Offset, error) {
+	g.mu.Lock()
+	s := g.session
+	g.mu.Unlock()
+	for topic, parts := range offsets {
+		for p, o := range parts {
+			if at := o.EpochOffset().Offset; s != nil && at >= 0 {
+				s.resume(topicPartition{topic, p}, at)
+			}
+		}
+	}
+	return offsets, nil
 }
 
 // end finishes the session: goka closes its tables in Cleanup, which waits for what is in flight; what was marked until

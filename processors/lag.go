@@ -51,54 +51,63 @@ func (o *Offsets) Reached(in Input, ends map[int32]int64) bool {
 }
 
 // Monitor asks the brokers once a second how far the pipeline is: the lag that is shown, what readiness and the silence
-// detector wait for.
+// detector wait for. With Watch it looks after the topics too.
 type Monitor struct {
-	kafka  Kafka
-	inputs []Input
-	topics []string // more topics whose ends are wanted
-	log    *slog.Logger
-	lag    *prometheus.GaugeVec
-	errors prometheus.Counter
+	kafka     Kafka
+	inputs    []Input
+	topics    []string // more topics whose ends are wanted
+	lag       *prometheus.GaugeVec
+	watch     *topicWatch // nil: nobody wants to know
+	condition *Condition
 
 	mu      sync.Mutex
 	last    *Offsets
 	updated chan struct{}
 }
 
-const monitorInterval = time.Second
+const (
+	monitorInterval = time.Second
+	monitorPatience = 5 * time.Second // brokers that take longer to answer are said not to
+)
 
 // NewMonitor returns a monitor of these inputs, and of the ends of further topics.
 func NewMonitor(k Kafka, inputs []Input, topics []string, log *slog.Logger, reg prometheus.Registerer) *Monitor {
 	return &Monitor{
-		kafka: k, inputs: inputs, topics: topics, log: log.With("component", "monitor"), updated: make(chan struct{}),
-		errors: Errors(reg).WithLabelValues(ErrorBroker),
+		kafka: k, inputs: inputs, topics: topics, updated: make(chan struct{}),
+		condition: NewCondition("Kafka cannot be used", log.With("component", "monitor"), reg),
 		lag: store.Register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "stream_processor_consumer_lag", Help: "Records of an input partition that are not committed yet.",
 		}, []string{"topic", "partition"})),
 	}
 }
 
-// Run asks until ctx ends.
+// Watch makes Run look after these topics, each of which has so many partitions. It is called before Run.
+func (m *Monitor) Watch(uses []TopicUse, partitions int) {
+	m.watch = &topicWatch{uses: uses, partitions: partitions}
+}
+
+// Condition is what is wrong with the brokers or the topics.
+func (m *Monitor) Condition() *Condition { return m.condition }
+
+// Run asks until ctx ends. It returns an error only for a topic that is no longer what it was, see Final.
 func (m *Monitor) Run(ctx context.Context) error {
 	adm, err := m.kafka.Admin()
 	if err != nil {
 		return err
 	}
 	defer adm.Close()
-	failing := false
 	for {
-		o, err := m.ask(ctx, adm)
+		err := m.ask(ctx, adm)
 		switch {
+		case ctx.Err() != nil:
+			return nil
 		case err == nil:
-			failing = false
-			m.publish(o)
-		case ctx.Err() == nil:
-			m.errors.Inc()
-			if failing {
-				break // said already
-			}
-			failing = true
-			m.log.Warn("the brokers do not say how far the pipeline is; asking on", "error", err)
+			m.condition.Clear()
+		case Final(err):
+			m.condition.Fail(err)
+			return err
+		default:
+			m.condition.Fail(m.place(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -106,6 +115,35 @@ func (m *Monitor) Run(ctx context.Context) error {
 		case <-time.After(monitorInterval):
 		}
 	}
+}
+
+// place names the brokers in the error of a client that did not reach them.
+func (m *Monitor) place(err error) error {
+	if ErrorTypeOf(err) == ErrorBroker && !errors.Is(err, errNoLeader) {
+		return fmt.Errorf("the brokers at %v do not answer: %w", m.kafka.Brokers, err)
+	}
+	return err
+}
+
+// ask publishes a snapshot, and tells what is wrong with the topics. Topics first: offsets of a topic that was created
+// again would be taken for those of the old one.
+func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, monitorPatience)
+	defer cancel()
+	var wrong error
+	if m.watch != nil {
+		if wrong = m.watch.check(ctx, adm); Final(wrong) {
+			return wrong
+		}
+	}
+	o, err := m.snapshot(ctx, adm)
+	if err == nil {
+		m.publish(o)
+	}
+	if wrong != nil {
+		return wrong
+	}
+	return err
 }
 
 // Latest returns the newest snapshot, nil before the first, and a channel that is closed when there is a newer one.
@@ -134,9 +172,7 @@ func (m *Monitor) publish(o *Offsets) {
 	m.mu.Unlock()
 }
 
-func (m *Monitor) ask(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
+func (m *Monitor) snapshot(ctx context.Context, adm *kadm.Client) (*Offsets, error) {
 	o := &Offsets{At: time.Now(), Committed: make(map[Input]map[int32]int64)}
 	names := append([]string(nil), m.topics...)
 	// Commits before ends: what was appended in between is then not done yet. The other way round, an output could be

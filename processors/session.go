@@ -112,10 +112,11 @@ func (s *session) commit(ctx context.Context) {
 	s.client.CommitOffsetsSync(withMetadata, offsets, commitDone(&failed))
 	if failed != nil {
 		if ctx.Err() == nil {
-			s.g.log.Warn("commit failed, will be tried again", "error", failed)
+			s.g.committing.Fail(failed)
 		}
 		return
 	}
+	s.g.committing.Clear()
 	s.mu.Lock()
 	maps.Copy(s.committed, due)
 	s.mu.Unlock()
@@ -182,6 +183,11 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 	if p.HighWatermark > c.end {
 		c.end = p.HighWatermark
 	}
+	// A fetch of what retention has deleted goes on silently where the log begins now.
+	from := c.resumeAt
+	if n := len(p.Records); n > 0 {
+		c.resumeAt = p.Records[n-1].Offset + 1
+	}
 	if len(c.queue) == 0 {
 		c.moved = time.Now()
 	}
@@ -190,9 +196,21 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 		c.memory += recordMemory(r)
 	}
 	c.mu.Unlock()
+	if len(p.Records) > 0 && from >= 0 && from < p.LogStartOffset && s.g.lost != nil {
+		s.g.lost(p.Topic, p.Partition, from, min(p.LogStartOffset, p.Records[0].Offset))
+	}
 	select {
 	case c.arrived <- struct{}{}:
 	default:
+	}
+}
+
+// resume notes the next offset that a partition is read at.
+func (s *session) resume(tp topicPartition, at int64) {
+	if c := s.claims[tp]; c != nil {
+		c.mu.Lock()
+		c.resumeAt = at
+		c.mu.Unlock()
 	}
 }
 

@@ -36,6 +36,7 @@ type Stage struct {
 	Inputs  []goka.Stream
 	Loop    bool // the last input is the group's loop
 	Outputs []goka.Stream
+	Sends   []string // topics that it writes, beside its table and Large
 	Large   []string // topics that carry raw messages onwards, which may be large
 	Handler Handler
 
@@ -48,20 +49,24 @@ type Stage struct {
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer
 
-	state atomic.Pointer[goka.Processor]
-	group atomic.Pointer[Group]
+	state     atomic.Pointer[goka.Processor]
+	group     atomic.Pointer[Group]
+	condition atomic.Pointer[Condition]
 }
 
+// A processor that cannot work is tried again at least every backoffMax: what an operator has mended goes on soon.
 const (
 	backoffMin = time.Second
-	backoffMax = 30 * time.Second
+	backoffMax = 10 * time.Second
 )
 
 // Run keeps a processor running until ctx ends. A goka processor runs only once, so after a failure a new one is built,
 // with a new engine, which reads its table and goes on from the committed offset. Errors that another start cannot mend
-// are returned: state of other topics.
+// are returned, see Final: state of other topics.
 func (s *Stage) Run(ctx context.Context) error {
 	log := s.Logger.With("component", "processor", "group", string(s.Group))
+	condition := NewCondition(fmt.Sprintf("the group %s cannot work", s.Group), log, s.Metrics)
+	s.condition.Store(condition)
 	backoff := backoffMin
 	store.RegisterMetrics(s.Metrics, string(s.Group))
 	for {
@@ -73,14 +78,14 @@ func (s *Stage) Run(ctx context.Context) error {
 			}
 			return nil
 		}
-		if errors.Is(err, store.ErrForeignState) {
+		if Final(err) {
+			condition.Fail(err)
 			return err
 		}
 		if time.Since(started) > time.Minute {
 			backoff = backoffMin
 		}
-		Errors(s.Metrics).WithLabelValues(ErrorProcessor).Inc()
-		log.Error("processor stopped, it is built anew", "error", err, "in", backoff)
+		condition.Fail(err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -108,7 +113,13 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	table := string(goka.GroupTable(s.Group))
 	opts := store.DefaultOptions()
+	// What the topics take is asked for each time: an operator may have changed it, and this be the reason for the try.
+	batchBytes, err := messageBytes(ctx, adm, append([]string{table}, s.Sends...))
+	if err != nil {
+		return err
+	}
 	if len(s.Large) > 0 {
 		limit, err := messageBytes(ctx, adm, s.Large)
 		if err != nil {
@@ -116,17 +127,17 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		}
 		opts.RecordBytesMax = store.RecordBytesMax(limit)
 	}
-	transport, err := store.NewKafkaTransport(s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
+	transport, err := store.NewKafkaTransport(batchBytes, s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
 	if err != nil {
 		return fmt.Errorf("producer: %w", err)
 	}
-	table := string(goka.GroupTable(s.Group))
 	var align *Alignment
 	if s.Ahead != nil {
 		align = NewAlignment(s.Kafka, s.Group, s.Inputs[0], s.Ahead, log)
 	}
-	group := NewGroup(s.Kafka, s.Group, align, log)
-	group.errors = Errors(s.Metrics)
+	group := NewGroup(s.Kafka, s.Group, align, log, s.Metrics)
+	group.begun = s.condition.Load().Clear
+	group.lost = s.lost(log)
 	opts.Group, opts.Table, opts.Dir = string(s.Group), table, dir
 	opts.Inputs = len(s.Inputs)
 	opts.New, opts.Decode = s.Handler.New, s.Handler.Decode
@@ -245,6 +256,37 @@ func (s *Stage) Recovered() bool {
 	return p != nil && p.Recovered()
 }
 
+// Trouble says what keeps the stage from its work, "" while nothing does.
+func (s *Stage) Trouble() string {
+	if c := s.condition.Load(); c != nil {
+		if t := c.Trouble(); t != "" {
+			return t
+		}
+	}
+	if g := s.group.Load(); g != nil {
+		return g.Trouble()
+	}
+	return ""
+}
+
+// lost returns what is called for records that were deleted before they were read: they have no outcome, and no one
+// else may ever notice.
+func (s *Stage) lost(log *slog.Logger) func(topic string, partition int32, from, to int64) {
+	records := store.Register(s.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stream_processor_records_lost_total", Help: "Records of an input that were deleted before they were read.",
+	}, []string{"topic"}))
+	for _, in := range s.Inputs {
+		records.WithLabelValues(string(in))
+	}
+	return func(topic string, partition int32, from, to int64) {
+		records.WithLabelValues(topic).Add(float64(to - from))
+		Errors(s.Metrics).WithLabelValues(ErrorLost).Inc()
+		log.Error("records were deleted before they were read: they have no outcome; raise the topic's retention, and "+
+			"restore them from their source if they are needed",
+			"topic", topic, "partition", partition, "from", from, "to", to, "records", to-from)
+	}
+}
+
 // Marked returns how far an input partition of this process is done, if it owns it.
 func (s *Stage) Marked(topic string, partition int32) (next int64, ok bool) {
 	if g := s.group.Load(); g != nil {
@@ -288,6 +330,9 @@ func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
 // bind ties the state folder to the cluster and to the topics that the state is made from. It returns the number of
 // replicas of the table.
 func (s *Stage) bind(ctx context.Context, adm *kadm.Client, dir string) (replicas int, err error) {
+	if err := store.RequireSpace(dir); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	meta, err := adm.BrokerMetadata(ctx)

@@ -20,6 +20,8 @@ var (
 	// ErrOvertaken: somebody else has written to a partition of the table that this process owns, a paused instance
 	// that woke up, say. The partition has to be recovered from the changelog.
 	ErrOvertaken = errors.New("another instance has written to this table")
+	// ErrRecordSize: a record is larger than its topic takes. It is tried again with the topic's settings of then.
+	ErrRecordSize = errors.New("a topic does not take a record")
 	// ErrClosed: the engine was closed.
 	ErrClosed = errors.New("the engine is closed")
 )
@@ -48,7 +50,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 
 	now    func() time.Time // the clock of ages
-	manual bool             // a test closes rounds and sends what they release, step by step
+	manual bool             // Stepped: somebody else closes rounds and sends what they release
 	openDB func(partition int32) (*leveldb.DB, error)
 }
 

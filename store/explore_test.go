@@ -177,15 +177,8 @@ func (w *world) crash() {
 	i.sent, i.logged = nil, nil
 }
 
-// stopTable closes LevelDB without the flush of a clean stop.
-func (i *instance) stopTable() {
-	if i.table.closed {
-		return
-	}
-	i.table.closed = true
-	close(i.table.stop)
-	i.table.loop.Wait()
-}
+// stopTable ends the table without the flush of a clean stop.
+func (i *instance) stopTable() { i.table.Abandon() }
 
 // pause takes the partition from the owner, as a session time-out does; what it has sent arrives later, or when it
 // wakes up.

@@ -17,6 +17,7 @@ const (
 	// own limit allows, and at most this, which brokers take in one request.
 	batchBytesMax      = 1_000_000
 	largeBatchBytesMax = 64 << 20
+	batchBytesMin      = 1 << 10 // kgo's
 	batchOverhead      = 1 << 10
 )
 
@@ -34,13 +35,17 @@ type kafka struct {
 	topics        []string // go through large
 }
 
-// NewKafkaTransport returns a transport on producer clients of its own. Records of the large topics may be as large as
+// NewKafkaTransport returns a transport on producer clients of its own. batchBytes is the smallest max.message.bytes of
+// the topics that are not large: the limit holds for batches, and a broker that lowered it would refuse a batch of small
+// records as a whole. Records of the large topics may be as large as
 // recordBytesMax; a topic goes through one client as a whole, because between two there is no order. opts carry the
 // brokers and their security; everything on which the order depends is set here.
-func NewKafkaTransport(large []string, recordBytesMax int, opts ...kgo.Opt) (Transport, error) {
+func NewKafkaTransport(
+	batchBytes int, large []string, recordBytesMax int, opts ...kgo.Opt,
+) (Transport, error) {
 	k := kafka{topics: large}
 	var err error
-	if k.client, err = newProducer(batchBytesMax, opts); err != nil {
+	if k.client, err = newProducer(min(batchBytes, batchBytesMax), opts); err != nil {
 		return nil, err
 	}
 	if k.large, err = newProducer(recordBytesMax+batchOverhead, opts); err != nil {
@@ -59,7 +64,7 @@ func newProducer(batchBytes int, opts []kgo.Opt) (*kgo.Client, error) {
 		// Send blocks above: memory stays bounded while the broker is away. A larger record would be refused.
 		kgo.MaxBufferedRecords(bufferedRecordsMax),
 		kgo.MaxBufferedBytes(max(bufferedBytesMax, 2*batchBytes)),
-		kgo.ProducerBatchMaxBytes(int32(batchBytes)),
+		kgo.ProducerBatchMaxBytes(int32(max(batchBytes, batchBytesMin))),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)...)
 }

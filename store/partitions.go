@@ -31,6 +31,14 @@ func (e *Engine) openTable(partition int32) *Table {
 	if e.opts.openDB != nil {
 		t.open = func() (*leveldb.DB, error) { return e.opts.openDB(partition) }
 	}
+	open := t.open
+	t.open = func() (*leveldb.DB, error) {
+		db, err := open()
+		if err != nil && !isDamage(err) {
+			e.Fail(noteSpace(dir, err)) // goka makes a text of it
+		}
+		return db, err
+	}
 	t.recovered = func(t *Table) error { return e.startLane(partition, t) }
 	t.closing = func() { e.stopLane(partition, t) }
 	return t
@@ -75,6 +83,6 @@ func (e *Engine) stopLane(partition int32, t *Table) {
 		if err := l.drain(e.opts.DrainTimeout); err != nil {
 			e.log.Warn("stopped before everything was acknowledged", "error", err)
 		}
-		l.shut()
 	}
+	l.shut()
 }

@@ -48,8 +48,8 @@ func (e *Engine) send(r *record) {
 		return
 	}
 	if n := RecordBytes(&r.Record); n > e.opts.RecordBytesMax {
-		e.Fail(fmt.Errorf("a record of %d bytes for %s is larger than %d bytes: it would fail behind others in flight",
-			n, r.Topic, e.opts.RecordBytesMax))
+		e.Fail(fmt.Errorf("%w: a record of %d bytes for %s is larger than %d bytes: it would fail behind others in flight",
+			ErrRecordSize, n, r.Topic, e.opts.RecordBytesMax))
 		return
 	}
 	e.metrics.inFlight.Inc()

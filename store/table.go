@@ -116,7 +116,7 @@ func (t *Table) Flush() error {
 			}
 		}
 		t.moved = true
-		return fmt.Errorf("write state in %s: %w", t.dir, t.note(err))
+		return fmt.Errorf("write state in %s: %w", t.dir, noteSpace(t.dir, t.note(err)))
 	}
 	t.storedAt = storedAt
 	return nil
@@ -321,9 +321,10 @@ func (t *Table) reachedEnd() error {
 	return nil
 }
 
-// overtaken returns the keys whose last changelog record is an older value than the stored one.
+// overtaken returns the keys whose last changelog record is an older value than the stored one, in order: what a process
+// writes is a function of what it has read.
 func (t *Table) overtaken() []string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return slices.Collect(maps.Keys(t.behind))
+	return slices.Sorted(maps.Keys(t.behind))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/processors"
+	"gantry/store"
 	"gantry/store/archive"
 	"gantry/views/api"
 )
@@ -29,6 +30,7 @@ type Archiver struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 
+	outage *outage
 	mu     sync.Mutex
 	feeds  map[int32]*feed
 	joined bool // the group has said once what this process owns
@@ -45,6 +47,11 @@ func (a *Archiver) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.feeds = make(map[int32]*feed)
 	a.mu.Unlock()
+	a.outage = newOutage(a.Logger.With("component", "archiver"), a.Options.Now)
+	store.Register(a.Metrics, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "stream_processor_archive_failing_seconds",
+		Help: "For how long the archive of a partition of this process has not been writable; 0 while all are.",
+	}, a.outage.seconds))
 	// The callbacks run while NewClient has not returned yet; they have the client from the group.
 	client, err := kgo.NewClient(append(a.Kafka.MemberOptions(processors.ArchiveGroup),
 		kgo.ConsumeTopics(a.Topic),
@@ -105,9 +112,12 @@ func (a *Archiver) end(parts []int32) {
 		select {
 		case <-f.done:
 		case <-timeout.C:
+			var left []int32
 			for _, f := range ending[i:] {
-				f.log.Warn("the archive's file system does not answer; the partition is given up without a last flush")
+				left = append(left, f.partition)
 			}
+			a.Logger.Warn("the archive's file system does not answer; its partitions are given up without a last flush, "+
+				"and what it lacks is read again", "component", "archiver", "partitions", left)
 			return
 		}
 	}
@@ -124,8 +134,9 @@ func (a *Archiver) owned() []int32 {
 }
 
 // Role tells whether the archiver follows the log. It is ready once the group has said what this process owns and every
-// partition of it is open, and was read once up to the end that the log had then. A backlog does not take that back: a
-// process that archives a partition that it took over is not broken.
+// partition of it is open, and was read once up to the end that the log had then. A backlog does not take that back,
+// nor does a file system that is away: processing goes on, the views are served, and the details of the partitions and
+// the metrics say what is wrong.
 func (a *Archiver) Role() api.Role {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -133,7 +144,7 @@ func (a *Archiver) Role() api.Role {
 	o, _ := a.Monitor.Latest()
 	for _, p := range slices.Sorted(maps.Keys(a.feeds)) {
 		part := a.feeds[p].progress(o)
-		part.Ready = part.Ready || a.caught && a.feeds[p].isOpen()
+		part.Ready = part.Ready || a.caught
 		r.Ready = r.Ready && part.Ready
 		r.Partitions = append(r.Partitions, part)
 	}

@@ -30,6 +30,15 @@ type flaky struct {
 
 var errBroken = errors.New("the namenode is away")
 
+// MkdirAll is what a partition is opened with first.
+func (f *flaky) MkdirAll(dir string) error {
+	if f.broken.Load() {
+		f.failed.Add(1)
+		return errBroken
+	}
+	return f.FS.MkdirAll(dir)
+}
+
 func (f *flaky) WriteFile(name string, data []byte) error {
 	if f.broken.Load() {
 		f.failed.Add(1)
@@ -369,12 +378,51 @@ func TestArchiverHole(t *testing.T) {
 	}
 }
 
+// A process that was ready stays so when it takes over a partition whose archive cannot be opened: what it serves and
+// processes does not depend on the archive. The partition's detail and a metric say what is wrong. A process that starts
+// in the outage is not ready until it has caught up.
+func TestArchiverReadyInOutage(t *testing.T) {
+	b := newBroker(t, 2)
+	fs := &flaky{FS: archive.NewMemory()}
+	one, two := newArchiver(b, fs), newArchiver(b, fs)
+	ends := map[string]map[int32]int64{one.Topic: {0: 0, 1: 0}}
+	one.Monitor.(*monitor).publish(&processors.Offsets{Ends: ends})
+	two.Monitor.(*monitor).publish(&processors.Offsets{Ends: ends})
+	stop := running(t, two.Run)
+	until(t, "the second alone", func() bool { return len(two.owned()) == 2 && two.Role().Ready })
+	running(t, one.Run)
+	until(t, "a share each", func() bool { return len(one.owned()) == 1 && one.Role().Ready })
+	fs.broken.Store(true)
+	stop()
+	until(t, "the takeover", func() bool { return len(one.owned()) == 2 && fs.failed.Load() > 0 })
+	until(t, "the reason", func() bool {
+		r := one.Role()
+		if !r.Ready {
+			t.Fatalf("an outage takes readiness back: %+v", r)
+		}
+		return r.Partitions[0].Detail != "" || r.Partitions[1].Detail != ""
+	})
+	if one.outage.seconds() == 0 {
+		t.Error("the metric says that the archive works")
+	}
+
+	late := newArchiver(b, fs)
+	late.Monitor.(*monitor).publish(&processors.Offsets{Ends: ends})
+	running(t, late.Run)
+	until(t, "its share", func() bool { return len(late.owned()) == 1 })
+	if r := late.Role(); r.Ready {
+		t.Errorf("ready without an archive: %+v", r)
+	}
+	fs.broken.Store(false)
+	until(t, "its readiness", func() bool { return late.Role().Ready })
+}
+
 // A feed that does not end, since its file system hangs, delays the group by less than a session.
 func TestArchiverGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cancelled := false
-		f := &feed{done: make(chan struct{}), cancel: func() { cancelled = true }, log: logger(t)}
-		a := &Archiver{feeds: map[int32]*feed{3: f}}
+		f := &feed{done: make(chan struct{}), cancel: func() { cancelled = true }}
+		a := &Archiver{feeds: map[int32]*feed{3: f}, Logger: logger(t)}
 		began := time.Now()
 		a.end([]int32{3, 4})
 		if d := time.Since(began); d != giveUpMax || d >= 6*time.Second || !cancelled || len(a.owned()) != 0 {

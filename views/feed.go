@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -65,25 +66,28 @@ func (f *feed) progress(o *processors.Offsets) api.Partition {
 	return part
 }
 
-func (f *feed) isOpen() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.open
-}
-
 // run opens the partition's archive and follows the log, again after anything that ends it.
 func (f *feed) run(ctx context.Context) {
 	defer close(f.done)
+	defer f.a.outage.ended(f.partition)
 	backoff := flushBackoffMin
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, archive.ErrReopen) {
+		var away *openError
+		switch {
+		case errors.Is(err, archive.ErrReopen):
 			backoff = flushBackoffMin
 			f.log.Info("another instance has archived this partition; reading on where it stopped")
-		} else {
+		case errors.Is(err, archive.ErrIntentCorrupt):
+			f.failed(processors.ErrorArchive)
+			f.log.Error("the partition is not archived until its damaged intent is seen to", "error", err)
+		case errors.As(err, &away):
+			f.failed(processors.ErrorArchive)
+			f.a.outage.failed(f.partition, err)
+		default:
 			f.failed(processors.ErrorArchive)
 			f.log.Warn("archiving stopped, trying again", "error", err, "in", backoff)
 		}
@@ -92,6 +96,11 @@ func (f *feed) run(ctx context.Context) {
 		backoff = min(2*backoff, flushBackoffMax)
 	}
 }
+
+// openError is what follow returns where the archive of the partition could not be opened.
+type openError struct{ error }
+
+func (e *openError) Unwrap() error { return e.error }
 
 func (f *feed) note(open bool, err error) {
 	f.mu.Lock()
@@ -104,10 +113,12 @@ func (f *feed) note(open bool, err error) {
 
 func (f *feed) failed(kind string) { processors.Errors(f.a.Metrics).WithLabelValues(kind).Inc() }
 
+// pause waits for d, or a part of it that is chosen at random: partitions that failed together should not come back
+// together.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(d):
+	case <-time.After(d/2 + rand.N(d/2+1)):
 	}
 }
 
@@ -115,7 +126,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (f *feed) follow(ctx context.Context) error {
 	part, err := archive.OpenPartition(ctx, f.a.FS, f.partition, f.a.Options)
 	if err != nil {
-		return err
+		return &openError{err}
 	}
 	defer part.Close()
 	pos := new(position)
@@ -127,6 +138,7 @@ func (f *feed) follow(ctx context.Context) error {
 	f.pos, f.start = pos, next
 	f.mu.Unlock()
 	f.note(true, nil)
+	f.a.outage.ended(f.partition)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,7 +160,7 @@ func (f *feed) follow(ctx context.Context) error {
 	final, stop := context.WithTimeout(context.WithoutCancel(ctx), finalFlush)
 	defer stop()
 	if _, err := part.Flush(final); err != nil && !errors.Is(err, archive.ErrReopen) {
-		f.log.Warn("the last batch is not archived yet; it will be read again", "error", err)
+		f.log.Info("the last batch is not archived yet; it will be read again", "error", err)
 	}
 	f.commit(final, part)
 	if cause != nil && !errors.Is(cause, context.Canceled) {
@@ -265,6 +277,7 @@ func (f *feed) flushLoop(ctx context.Context, cancel context.CancelCauseFunc, pa
 		case err == nil:
 			backoff = flushBackoffMin
 			f.note(true, nil)
+			f.a.outage.ended(f.partition)
 			f.commit(ctx, part)
 			select {
 			case f.flushed <- struct{}{}:
@@ -275,7 +288,7 @@ func (f *feed) flushLoop(ctx context.Context, cancel context.CancelCauseFunc, pa
 			return
 		case ctx.Err() == nil:
 			f.failed(processors.ErrorArchive)
-			f.log.Warn("a batch is not archived, trying again", "error", err, "in", backoff)
+			f.a.outage.failed(f.partition, err)
 			f.note(true, err)
 			pause(ctx, backoff)
 			backoff = min(2*backoff, flushBackoffMax)

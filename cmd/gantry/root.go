@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +27,10 @@ const (
 // environment is what the process was started with.
 type environment struct {
 	args, environ  []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	terminal       bool // stderr is one, so that progress may be a bar
+	interactive    bool // stdin is one, so that a question has an answer
 }
 
 // cli is what the commands share.
@@ -36,6 +39,7 @@ type cli struct {
 	file  string // --config
 	json  bool   // --json
 	began bool   // the command line is in order and its command runs
+	lost  error  // help was asked for a command that does not exist
 }
 
 // commands are all of Gantry's, in the order of `gantry --help`. Each has a file of its own.
@@ -47,6 +51,7 @@ var commands = []func(*cli) *cobra.Command{
 	newTopics,
 	newSensors,
 	newVerify,
+	newDLQ,
 	newConfig,
 	newVersion,
 }
@@ -56,7 +61,7 @@ func execute(ctx context.Context, env environment) int {
 	c := &cli{environment: env}
 	root := c.newRoot()
 	root.SetArgs(env.args)
-	err := root.ExecuteContext(ctx)
+	err := errors.Join(root.ExecuteContext(ctx), c.lost)
 	switch {
 	case err == nil:
 		return exitDone
@@ -91,6 +96,7 @@ func (c *cli) newRoot() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { c.began = true; return nil },
 	}
 	group(root)
+	c.checkHelp(root)
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.PersistentFlags().StringVar(&c.file, "config", "", "configuration file (default gantry.yaml if there is one)")
@@ -148,6 +154,20 @@ func group(cmd *cobra.Command) {
 	}
 }
 
+// checkHelp makes --help behind a command that does not exist the mistake that it is without it: cobra would describe
+// the group that lacks it, and succeed.
+func (c *cli) checkHelp(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd.HasSubCommands() {
+			if c.lost = cmd.ValidateArgs(cmd.Flags().Args()); c.lost != nil {
+				return
+			}
+		}
+		help(cmd, args)
+	})
+}
+
 // flagError adds the nearest flag to the error about an unknown one.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
@@ -198,6 +218,27 @@ func (c *cli) print(v any, text string) error {
 // progress reports long work on stderr, so that stdout holds the result alone. The returned function ends it.
 func (c *cli) progress(title, unit string, total int64, done func() int64) (stop func()) {
 	return c.reporter(title, unit, total).Watch(done)
+}
+
+// stages reports work that tells its stages itself, a bar for each. The second function ends the last one; it may be
+// called again.
+func (c *cli) stages(unit string) (tell func(stage string, done, total int64), stop func()) {
+	var stage string
+	var count atomic.Int64
+	end := func() {}
+	tell = func(s string, done, total int64) {
+		if s != stage {
+			end()
+			stage = s
+			count.Store(0)
+			end = c.progress(s, unit, total, count.Load)
+		}
+		count.Store(done)
+	}
+	return tell, func() {
+		end()
+		end = func() {}
+	}
 }
 
 func (c *cli) reporter(title, unit string, total int64) *progress.Reporter {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -100,19 +99,9 @@ func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 
 // proof verifies the topics, and the archive where there is one, with a bar for each stage.
 func (c *cli) proof(ctx context.Context, o ledger.VerifyOptions, files archive.Reader) (*ledger.Report, error) {
-	var stage string
-	var done atomic.Int64
-	stop := func() {}
-	defer func() { stop() }()
-	o.Progress = func(s string, n, total int64) {
-		if s != stage {
-			stop()
-			stage = s
-			done.Store(0)
-			stop = c.progress(s, "records", total, done.Load)
-		}
-		done.Store(n)
-	}
+	tell, stop := c.stages("records")
+	o.Progress = tell
+	defer stop()
 	report, err := ledger.Verify(ctx, o)
 	if err != nil || files == nil {
 		return report, err

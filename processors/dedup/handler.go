@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ func (h *Handler) Stage() *processors.Stage {
 	s := &processors.Stage{
 		Group: processors.DedupGroup, Inputs: []goka.Stream{h.o.Topics.Raw},
 		Outputs: []goka.Stream{h.o.Topics.Events, h.o.Topics.Rejects}, Handler: h,
+		Sends:  []string{string(h.o.Topics.Events)},
 		Large:  []string{string(h.o.Topics.Rejects)},
 		Logger: h.o.Logger, Metrics: h.o.Metrics,
 	}
@@ -230,6 +232,9 @@ func (h *Handler) judge(l *store.Lane, partition int32, m *message) error {
 	o.AddHeader(codecs.HeaderKind, kindReading)
 	o.AddHeader(codecs.HeaderSource, b[n:s:s])
 	o.AddHeader(codecs.HeaderReceivedAt, b[s:])
+	if m.redrive != nil {
+		o.AddHeader(codecs.HeaderRedrive, bytes.Clone(m.redrive))
+	}
 	l.Emit(o)
 	h.metrics.accepted.Inc()
 	return nil

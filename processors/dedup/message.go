@@ -22,7 +22,9 @@ type message struct {
 	value      []byte
 	metadata   bool
 	waive      validate.Reason
-	abridged   bool // its own headers, and all of key and value that does not fit, are left out
+	redrive    []byte // the source of the reject that the message sends again; nil where it does not
+	abridged   bool   // its own headers, and all of key and value that does not fit, are left out
+	wholeBytes int    // of the value, before it was abridged
 	reading    codecs.RawReading
 	err        error // undecodable
 }
@@ -40,6 +42,9 @@ func (m *message) fromRaw(r *kgo.Record) {
 			m.kind(v)
 		case codecs.HeaderRedrive:
 			redriven = true
+			if len(v) <= sourceBytesMax {
+				m.redrive = v
+			}
 		case codecs.HeaderReceivedAt:
 			if ms, err := strconv.ParseInt(string(v), 10, 64); err == nil {
 				first = ms
@@ -105,6 +110,9 @@ func (m *message) sensor() (codecs.Sensor, error) {
 	return codecs.ParseSensor(m.value, string(m.key))
 }
 
+// sourceBytesMax bounds what is carried onwards as a source: a topic's name has 249 bytes at most.
+const sourceBytesMax = 288
+
 // addedBytesMax bounds what Gantry adds to a message that it carries onwards: source, arrival, reason and detail.
 const addedBytesMax = 8 << 10
 
@@ -117,21 +125,32 @@ func (m *message) excess(l *store.Lane) int {
 // abridge cuts the message to what can be carried onwards, and returns what the detail has to say about it. A reject
 // that is not whole but says so, and where the whole is, is better than a pipeline that stops at anybody's word.
 func (m *message) abridge(l *store.Lane) string {
+	m.abridged, m.wholeBytes = true, len(m.value)
 	room := l.RecordBytesMax() - addedBytesMax
-	key, value := min(len(m.key), room/4), min(len(m.value), room/2)
-	m.key, m.value, m.abridged = m.key[:key:key], m.value[:value:value], true
+	m.key, m.value = cut(m.key, room/4), cut(m.value, room/2)
 	return fmt.Sprintf("; the message is too large to be kept whole: here are the first %d bytes of its value, and none of "+
-		"its own headers; it lies at %v", value, m.source)
+		"its own headers; it lies at %v", len(m.value), m.source)
+}
+
+// cut shortens b to as many whole blocks as there is room for.
+func cut(b []byte, room int) []byte {
+	if len(b) <= room {
+		return b
+	}
+	n := room - room%codecs.AbridgedBlock
+	return b[:n:n]
 }
 
 // copyHeaders copies the headers that the message came with, but for those that are written anew.
 func (m *message) copyHeaders(o *store.Output) {
 	if m.abridged {
+		o.AddHeader(codecs.HeaderAbridged, strconv.AppendInt(nil, int64(m.wholeBytes), 10))
 		return
 	}
 	for _, hd := range m.record.Headers {
 		switch hd.Key {
-		case codecs.HeaderSource, codecs.HeaderReceivedAt, codecs.HeaderReason, codecs.HeaderDetail, codecs.HeaderKey:
+		case codecs.HeaderSource, codecs.HeaderReceivedAt, codecs.HeaderReason, codecs.HeaderDetail, codecs.HeaderKey,
+			codecs.HeaderAbridged:
 		default:
 			o.AddHeader(hd.Key, bytes.Clone(hd.Value))
 		}

@@ -198,7 +198,7 @@ func (p *Pipeline) Ends(topic string) map[int32]int64 {
 	return ends
 }
 
-// Read returns everything that a topic holds now, by partition and offset.
+// Read returns everything that a topic holds now, by partition and offset: committed records alone.
 func (p *Pipeline) Read(topic string) []*kgo.Record {
 	p.t.Helper()
 	missing := p.Ends(topic)
@@ -214,7 +214,10 @@ func (p *Pipeline) Read(topic string) []*kgo.Record {
 		return nil
 	}
 	client, err := kgo.NewClient(append(p.Kafka.Options(),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // the last one may be the marker of a transaction
+	)...)
 	check(p.t, err)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
@@ -226,7 +229,9 @@ func (p *Pipeline) Read(topic string) []*kgo.Record {
 			p.t.Fatalf("%s: not read to its end: %v", topic, missing)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			all = append(all, r)
+			if !r.Attrs.IsControl() {
+				all = append(all, r)
+			}
 			if r.Offset+1 >= missing[r.Partition] {
 				delete(missing, r.Partition)
 			}

@@ -41,8 +41,9 @@ func NewHandler(o HandlerOptions) *Handler {
 // input among its outputs, and outputs go through the engine, so there are none to name.
 func (h *Handler) Stage() *processors.Stage {
 	return &processors.Stage{
-		Group: processors.WindowGroup, Inputs: []goka.Stream{h.o.Topics.Events}, Handler: h,
-		Logger: h.o.Logger, Metrics: h.o.Metrics,
+		Group: processors.WindowGroup, Inputs: []goka.Stream{h.o.Topics.Events}, Sends: []string{string(h.o.Topics.Events)},
+		Handler: h,
+		Logger:  h.o.Logger, Metrics: h.o.Metrics,
 	}
 }
 

@@ -58,9 +58,16 @@ func (p *Partition) flush(ctx context.Context) (Committed, error) {
 	if due, ok := p.nextDue(); p.batch.rows() == 0 && (!ok || p.opts.Now().Before(due)) {
 		return Committed{}, nil
 	}
-	in := &intent{id: newIntentID(), partition: p.id, start: p.start(), end: p.next, holes: p.holes, marks: p.marks}
+	id, err := newIntentID(p.opts.Rand)
+	if err != nil {
+		return Committed{}, err
+	}
+	in := &intent{id: id, partition: p.id, start: p.start(), end: p.next, holes: p.holes, marks: p.marks}
 	if err := p.writeFiles(ctx, in); err != nil {
 		p.discard(in)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = p.overtaken(ctx, err)
+		}
 		return Committed{}, err
 	}
 	data, err := in.encode()
@@ -88,6 +95,20 @@ func (p *Partition) flush(ctx context.Context) (Committed, error) {
 		p.metrics.racesLost.Inc()
 	}
 	return won, err
+}
+
+// overtaken finds out why a file vanished while it was written. If another writer has archived the same offsets, it has
+// swept these files away as leftovers: a race that is lost, as it would have been at the intent.
+func (p *Partition) overtaken(ctx context.Context, vanished error) error {
+	before := p.head
+	if err := p.settle(ctx, nil); err != nil {
+		return err
+	}
+	if p.head == before {
+		return vanished
+	}
+	p.metrics.racesLost.Inc()
+	return nil
 }
 
 // attempt is the last intent that this partition tried to create.
@@ -159,18 +180,22 @@ func writeFile[E entry](ctx context.Context, p *Partition, in *intent, t Table, 
 	return nil
 }
 
-// discard removes the files of a batch whose intent was not created. What cannot be removed now is swept later.
+// discard removes the files of a batch whose intent was not created. Where one cannot be removed now, the file system is
+// away, and all are swept later.
 func (p *Partition) discard(in *intent) {
 	for _, f := range in.files {
-		p.remove(f.temp)
+		if p.remove(f.temp) != nil {
+			return
+		}
 	}
 }
 
 // remove clears what nothing depends on; if it fails, somebody sweeps again.
-func (p *Partition) remove(name string) {
-	if err := p.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.log.Warn("a leftover of the archive was not removed", "name", name, "error", err)
+func (p *Partition) remove(name string) error {
+	if err := p.fs.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
+	return nil
 }
 
 // settle makes the newest intent the head, and its files visible. Whatever happened before, a crash of anybody, a lost
@@ -351,25 +376,34 @@ func (p *Partition) rename(in *intent) error {
 // sweep removes what nobody can need any more: all but the newest intents, and leftovers of a start offset at or before
 // the newest intent's, whose own files have just been renamed. A temporary file that starts at the end of the newest
 // intent may belong to the next commit of a slower writer, so it stays until that commit is done, by whomever.
+//
+// It ends at the first name that cannot be removed: a file system that is away would be waited for at each.
 func (p *Partition) sweep(starts []int64, leftovers []string) {
+	var names []string
 	for _, start := range starts[:max(0, len(starts)-p.opts.IntentsKept)] {
-		p.remove(intentName(p.id, start))
+		names = append(names, intentName(p.id, start))
 	}
 	for _, name := range leftovers {
-		p.sweepName(intentDir, name, ".")
+		if p.leftover(strings.TrimPrefix(name, ".")) {
+			names = append(names, path.Join(intentDir, name))
+		}
 	}
 	entries, err := p.fs.List(tempDir)
-	if err != nil {
-		p.log.Warn("leftovers of the archive were not listed", "error", err)
-	}
 	for _, e := range entries {
-		p.sweepName(tempDir, e.Name, "p")
+		if p.leftover(strings.TrimPrefix(e.Name, "p")) {
+			names = append(names, path.Join(tempDir, e.Name))
+		}
+	}
+	for i := 0; i < len(names) && err == nil; i++ {
+		err = p.remove(names[i])
+	}
+	if err != nil {
+		p.log.Warn("leftovers of the archive are not removed; the next flush tries again", "error", err)
 	}
 }
 
-func (p *Partition) sweepName(dir, name, prefix string) {
-	partition, start, _, ok := parseStart(strings.TrimPrefix(name, prefix))
-	if ok && partition == p.id && start <= p.head.start {
-		p.remove(path.Join(dir, name))
-	}
+// leftover tells whether a temporary name, without its prefix, is one of this partition that nobody needs.
+func (p *Partition) leftover(base string) bool {
+	partition, start, _, ok := parseStart(base)
+	return ok && partition == p.id && start <= p.head.start
 }

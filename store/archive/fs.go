@@ -51,6 +51,7 @@ type Entry struct {
 
 // Open opens the file system of an archive URL: file:///folder, or hdfs://namenode:port/folder with further namenodes
 // of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created.
+// HDFS need not answer yet: see NewHDFS.
 func Open(url string) (FS, error) { return OpenAs(url, Kerberos{}) }
 
 // OpenAs is Open for an HDFS that wants Kerberos; the principal is the user then.
@@ -68,19 +69,22 @@ func OpenAs(url string, k Kerberos) (FS, error) {
 		}
 		return NewLocal(root)
 	case "hdfs":
-		addresses, err := namenodes(host)
-		if err != nil {
+		o := DefaultHDFSOptions()
+		o.Root = root
+		var err error
+		if o.Namenodes, err = namenodes(host); err != nil {
 			return nil, fmt.Errorf("archive URL %q: %w", url, err)
 		}
-		user := os.Getenv("HADOOP_USER_NAME")
-		if user == "" {
-			user = "gantry"
+		if user := os.Getenv("HADOOP_USER_NAME"); user != "" {
+			o.User = user
 		}
-		fsys, err := newHDFS(addresses, user, root, k)
-		if err != nil {
+		if o.Login, err = k.Login(); err != nil {
 			return nil, fmt.Errorf("archive URL %q: %w", url, err)
 		}
-		return fsys, nil
+		if k.Principal != "" {
+			o.User = k.Principal
+		}
+		return NewHDFS(o), nil
 	default:
 		return nil, fmt.Errorf("archive URL %q: scheme %q is neither file nor hdfs", url, scheme)
 	}

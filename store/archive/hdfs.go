@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"net"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/colinmarc/hdfs/v2"
-	krb5 "github.com/jcmturner/gokrb5/v8/client"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -20,52 +22,105 @@ const (
 	// exclusiveMember is the file that holds the content of what CreateExclusive makes; see there.
 	exclusiveMember = "content"
 
-	closeWaitMin   = 5 * time.Millisecond
-	closeWaitMax   = 500 * time.Millisecond
-	closeTriesMax  = 60 // with the waits above: about half a minute
-	hdfsDialWait   = 10 * time.Second
-	hdfsAnswerWait = 30 * time.Second
+	closeWaitMin  = 5 * time.Millisecond
+	closeWaitMax  = 500 * time.Millisecond
+	closeTriesMax = 60 // with the waits above: about half a minute
+
+	// writePiece is how much of a file is handed to the client at once: a packet. The client never frees what it has
+	// buffered for a block whose datanode dies before it has acknowledged it.
+	writePiece = 64 << 10
 )
 
-// hdfsFS is a folder of an HDFS cluster. The client has no recovery inside a write and no time limit of its own: each
-// file is written whole or removed, and every read and write of a connection has a deadline (see deadlineConn).
+// HDFSOptions say which folder of which HDFS cluster is meant, and how long its servers may take.
+type HDFSOptions struct {
+	Namenodes []string // host:port of each namenode of one cluster
+	User      string
+	Login     *Login // who is the user where HDFS wants Kerberos; else nil
+	Root      string // absolute; created with the first connection
+
+	DialTimeout   time.Duration // to be connected
+	AnswerTimeout time.Duration // of a connected server, for each read and each write of the connection
+}
+
+// DefaultHDFSOptions leave a namenode the time of a long garbage collection.
+func DefaultHDFSOptions() HDFSOptions {
+	return HDFSOptions{User: "gantry", Root: "/", DialTimeout: 10 * time.Second, AnswerTimeout: 30 * time.Second}
+}
+
+// hdfsFS is a folder of an HDFS cluster. The client has no recovery inside a write: each file is written whole or
+// removed. It has no time limits either; those of its connections are in network.
 type hdfsFS struct {
-	client *hdfs.Client
-	login  *krb5.Client // nil without Kerberos
-	root   string
+	opts    HDFSOptions
+	network *network
+	metrics hdfsMetrics
+
+	connecting singleflight.Group
+	mu         sync.Mutex
+	client     *hdfs.Client // nil until a namenode has answered once
+	closed     bool
 }
 
 var _ FS = (*hdfsFS)(nil)
 
-func newHDFS(addresses []string, user, root string, k Kerberos) (FS, error) {
+// NewHDFS returns a file system on HDFS. It connects when it is first used, and again after any failure, so that HDFS
+// may be away when this is called. While it is away a call fails within DialTimeout + 2 AnswerTimeouts: one that
+// another call has begun to wait for, and its own. Close ends all calls at once.
+//
+// It is also a prometheus.Collector.
+func NewHDFS(o HDFSOptions) FS {
+	o.Root = path.Clean(o.Root)
+	return &hdfsFS{opts: o, network: newNetwork(o.DialTimeout, o.AnswerTimeout), metrics: newHDFSMetrics()}
+}
+
+// connect returns the client, which all calls share. Those that wait for a first connection wait for one attempt, not
+// each for its own after the other's.
+func (h *hdfsFS) connect() (*hdfs.Client, error) {
+	h.mu.Lock()
+	client, closed := h.client, h.closed
+	h.mu.Unlock()
+	if closed {
+		return nil, fs.ErrClosed
+	}
+	if client != nil {
+		return client, nil
+	}
+	c, err, _ := h.connecting.Do("", func() (any, error) { return h.dial() })
+	if err != nil {
+		return nil, fmt.Errorf("connect to HDFS at %s as %s: %w", strings.Join(h.opts.Namenodes, ","), h.opts.User,
+			explain(err))
+	}
+	return c.(*hdfs.Client), nil
+}
+
+func (h *hdfsFS) dial() (*hdfs.Client, error) {
 	o := hdfs.ClientOptions{
-		Addresses:        addresses,
-		User:             user,
-		NamenodeDialFunc: dialDeadline,
-		DatanodeDialFunc: dialDeadline,
+		Addresses:        h.opts.Namenodes,
+		User:             h.opts.User,
+		NamenodeDialFunc: h.network.dial,
+		DatanodeDialFunc: h.network.dial,
 	}
-	if k.Principal != "" {
-		user = k.Principal
-	}
-	login, err := k.apply(&o)
+	h.opts.Login.apply(&o)
+	client, err := hdfs.NewClient(o)
 	if err != nil {
 		return nil, err
 	}
-	h := &hdfsFS{login: login, root: path.Clean(root)}
-	if h.client, err = hdfs.NewClient(o); err != nil {
-		h.logout()
-		return nil, fmt.Errorf("connect to HDFS at %s as %s: %w", strings.Join(addresses, ","), user, err)
+	// This asks the namenode for the first time. It also fills what the client keeps of the answer, which it does not
+	// guard against concurrent first use.
+	_, err = client.ServerDefaults()
+	if err == nil {
+		err = client.MkdirAll(h.opts.Root, 0o755)
 	}
-	if err := h.MkdirAll("."); err != nil {
-		return nil, errors.Join(fmt.Errorf("create HDFS folder %s as %s: %w", root, user, err), h.Close())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil && h.closed {
+		err = fs.ErrClosed
 	}
-	return h, nil
-}
-
-func (h *hdfsFS) logout() {
-	if h.login != nil {
-		h.login.Destroy()
+	if err != nil {
+		_ = client.Close()
+		return nil, err
 	}
+	h.client = client
+	return client, nil
 }
 
 // namenodes splits the host part of a URL, "a:8020,b:8020".
@@ -83,58 +138,51 @@ func namenodes(hosts string) ([]string, error) {
 	return addresses, nil
 }
 
-func (h *hdfsFS) path(name string) string { return path.Join(h.root, name) }
+func (h *hdfsFS) path(name string) string { return path.Join(h.opts.Root, name) }
 
 func (h *hdfsFS) WriteFile(name string, data []byte) error {
 	if err := checkName("write", name); err != nil {
 		return err
 	}
-	return h.write(h.path(name), data)
-}
-
-// write creates a file whole, or removes it. A file whose last block is not yet known to the namenode reads well and
-// loses its bytes when the namenode restarts, so the length is compared only after Close has succeeded.
-func (h *hdfsFS) write(p string, data []byte) error {
-	w, err := h.client.Create(p)
+	client, err := h.connect()
 	if err != nil {
 		return err
 	}
-	// A write of nothing would ask for a block, and the datanodes never confirm a block without bytes.
-	if len(data) > 0 {
-		_, err = w.Write(data)
-	}
-	if err == nil {
-		err = closeReplicated(w, time.Sleep)
-	} else {
-		err = errors.Join(err, w.Close())
-	}
-	if err == nil {
-		err = h.checkLength(p, len(data))
-	}
+	return explain(h.write(client, h.path(name), data))
+}
+
+// write creates a file whole, or removes it. A file whose last block is not yet known to the namenode reads well and
+// loses its bytes when the namenode restarts, so the length is compared only after Close has succeeded. If somebody
+// else has removed the file meanwhile, that is fs.ErrNotExist, whatever the client says: it may fail at any step.
+func (h *hdfsFS) write(client *hdfs.Client, p string, data []byte) error {
+	w, err := client.Create(p)
 	if err != nil {
-		return errors.Join(err, h.client.Remove(p))
+		return err
+	}
+	if err := h.fill(client, w, p, data); err != nil {
+		// What cannot be removed either is a leftover that is swept later.
+		if gone := client.Remove(p); errors.Is(gone, fs.ErrNotExist) {
+			err = fmt.Errorf("it was removed while it was written: %w", gone)
+		}
+		return err
 	}
 	return nil
 }
 
-// closeReplicated calls Close until the namenode has heard of every block; a quarter of all first calls come too early.
-func closeReplicated(w io.Closer, sleep func(time.Duration)) error {
-	wait := closeWaitMin
-	for range closeTriesMax {
-		err := w.Close()
-		if !hdfs.IsErrReplicating(err) {
+func (h *hdfsFS) fill(client *hdfs.Client, w *hdfs.FileWriter, p string, data []byte) error {
+	// A write of nothing would ask for a block, and the datanodes never confirm a block without bytes.
+	for piece := range slices.Chunk(data, writePiece) {
+		if _, err := w.Write(piece); err != nil {
+			_ = w.Close() // its connection to the datanode; it repeats the error
 			return err
 		}
-		sleep(wait)
-		wait = min(2*wait, closeWaitMax)
 	}
-	return fmt.Errorf("the datanodes did not confirm the file: %w", hdfs.ErrReplicating)
-}
-
-func (h *hdfsFS) checkLength(p string, want int) error {
-	info, err := h.client.Stat(p)
-	if err == nil && info.Size() != int64(want) {
-		err = fmt.Errorf("%s has %d bytes after writing %d", p, info.Size(), want)
+	if err := h.metrics.closeReplicated(w, time.Sleep); err != nil {
+		return err
+	}
+	info, err := client.Stat(p)
+	if err == nil && info.Size() != int64(len(data)) {
+		err = fmt.Errorf("%s has %d bytes after writing %d", p, info.Size(), len(data))
 	}
 	return err
 }
@@ -149,18 +197,22 @@ func (h *hdfsFS) CreateExclusive(name string, data []byte) error {
 	if err := checkName("create", name); err != nil {
 		return err
 	}
+	client, err := h.connect()
+	if err != nil {
+		return err
+	}
 	if taken, err := h.Exists(name); err != nil {
 		return err
 	} else if taken {
 		return &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
 	hidden := h.path(hiddenName(name))
-	if err := h.client.Mkdir(hidden, 0o755); err != nil {
-		return err
+	if err := client.Mkdir(hidden, 0o755); err != nil {
+		return explain(err)
 	}
-	err := h.write(path.Join(hidden, exclusiveMember), data)
+	err = h.write(client, path.Join(hidden, exclusiveMember), data)
 	if err == nil {
-		err = h.client.Rename(hidden, h.path(name))
+		err = client.Rename(hidden, h.path(name))
 	}
 	if err == nil {
 		return nil
@@ -172,46 +224,51 @@ func (h *hdfsFS) CreateExclusive(name string, data []byte) error {
 		return nil
 	case readErr == nil:
 		err = &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+	case errors.Is(err, fs.ErrNotExist) && !errors.Is(readErr, fs.ErrNotExist):
+		err = readErr // the rename may have been done, and the answer lost
 	}
-	if cleanErr := h.client.RemoveAll(hidden); cleanErr != nil && !errors.Is(err, fs.ErrExist) {
-		err = errors.Join(err, cleanErr)
-	}
-	return err
+	_ = client.RemoveAll(hidden) // else it is swept
+	return explain(err)
 }
 
-func (h *hdfsFS) ReadFile(name string) ([]byte, error) {
-	p := h.path(name)
-	info, err := h.client.Stat(p)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		p = path.Join(p, exclusiveMember)
-	}
-	data, err := h.client.ReadFile(p)
-	if err == nil && !info.IsDir() && int64(len(data)) != info.Size() {
-		err = fmt.Errorf("%s: %d bytes of %d: %w", p, len(data), info.Size(), io.ErrUnexpectedEOF)
-	}
+func (h *hdfsFS) ReadFile(name string) (data []byte, err error) {
+	err = h.do(func(client *hdfs.Client) error {
+		p := h.path(name)
+		info, err := client.Stat(p)
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			p = path.Join(p, exclusiveMember)
+		}
+		data, err = client.ReadFile(p)
+		if err == nil && !info.IsDir() && int64(len(data)) != info.Size() {
+			err = fmt.Errorf("%s: %d bytes of %d: %w", p, len(data), info.Size(), io.ErrUnexpectedEOF)
+		}
+		return err
+	})
 	return data, err
 }
 
-func (h *hdfsFS) List(dir string) ([]Entry, error) {
-	found, err := h.client.ReadDir(h.path(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]Entry, len(found))
-	for i, f := range found {
-		entries[i] = Entry{Name: f.Name(), Dir: f.IsDir(), Size: f.Size()}
-	}
-	return entries, nil
+func (h *hdfsFS) List(dir string) (entries []Entry, err error) {
+	err = h.do(func(client *hdfs.Client) error {
+		found, err := client.ReadDir(h.path(dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		for _, f := range found {
+			entries = append(entries, Entry{Name: f.Name(), Dir: f.IsDir(), Size: f.Size()})
+		}
+		return err
+	})
+	return entries, err
 }
 
 func (h *hdfsFS) Exists(name string) (bool, error) {
-	_, err := h.client.Stat(h.path(name))
+	err := h.do(func(client *hdfs.Client) error {
+		_, err := client.Stat(h.path(name))
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -222,29 +279,52 @@ func (h *hdfsFS) Rename(oldName, newName string) error {
 	if err := checkName("rename", newName); err != nil {
 		return err
 	}
-	return h.client.Rename(h.path(oldName), h.path(newName))
+	return h.do(func(client *hdfs.Client) error { return client.Rename(h.path(oldName), h.path(newName)) })
 }
 
-// Remove deletes recursively, for what CreateExclusive makes; it is one step of the namenode.
+// Remove deletes recursively, for what CreateExclusive makes; it is one step of the namenode. A file that a dead client
+// has left open goes as any other: its lease need not be waited for.
 func (h *hdfsFS) Remove(name string) error {
 	if err := checkName("remove", name); err != nil {
 		return err
 	}
-	p := h.path(name)
-	if _, err := h.client.Stat(p); err != nil {
-		return err
-	}
-	return h.client.RemoveAll(p)
+	return h.do(func(client *hdfs.Client) error {
+		p := h.path(name)
+		if _, err := client.Stat(p); err != nil {
+			return err
+		}
+		return client.RemoveAll(p)
+	})
 }
 
 func (h *hdfsFS) MkdirAll(dir string) error {
 	if err := checkName("mkdir", dir); err != nil {
 		return err
 	}
-	return h.client.MkdirAll(h.path(dir), 0o755)
+	return h.do(func(client *hdfs.Client) error { return client.MkdirAll(h.path(dir), 0o755) })
 }
 
+// do runs a call on the client.
+func (h *hdfsFS) do(call func(*hdfs.Client) error) error {
+	client, err := h.connect()
+	if err != nil {
+		return err
+	}
+	return explain(call(client))
+}
+
+// Close ends the calls that wait for a server, with an error; so it does not wait for one itself.
 func (h *hdfsFS) Close() error {
-	h.logout()
-	return h.client.Close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	h.network.close()
+	if h.client != nil {
+		_ = h.client.Close() // its connections are closed already
+	}
+	h.opts.Login.close()
+	return nil
 }

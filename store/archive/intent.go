@@ -1,11 +1,11 @@
 package archive
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"maps"
 	"slices"
 )
@@ -19,9 +19,11 @@ var ErrIntentCorrupt = errors.New("an intent of the archive is damaged")
 // intentID is chosen at random for each attempt to commit.
 type intentID [16]byte
 
-func newIntentID() (id intentID) {
-	rand.Read(id[:]) //nolint:errcheck // it never returns an error
-	return id
+func newIntentID(random io.Reader) (id intentID, err error) {
+	if _, err := io.ReadFull(random, id[:]); err != nil {
+		return id, fmt.Errorf("choose the id of an intent: %w", err)
+	}
+	return id, nil
 }
 
 // Hole is a range of offsets from ≤ offset < to of traffic-events that retention deleted before they were archived.

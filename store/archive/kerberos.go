@@ -57,9 +57,19 @@ func (k Kerberos) Validate() error {
 	return errors.Join(errs...)
 }
 
-// login returns a client that has the keys and nothing else yet: it asks the KDC with the first call to HDFS, and again
-// when its ticket ends, so that a KDC which is away is an error of that call. The caller calls Destroy.
-func (k Kerberos) login() (*krb5.Client, error) {
+// Login are the keys of a principal, and what HDFS is to be asked for with them.
+type Login struct {
+	client     *krb5.Client
+	service    string // the namenode's principal
+	protection string // "": no SASL to datanodes
+}
+
+// Login reads the files, nil without a principal. It asks nobody yet: the KDC is asked with the first call to HDFS, and
+// again when a ticket ends, so that a KDC which is away is an error of that call. What is made with it owns it.
+func (k Kerberos) Login() (*Login, error) {
+	if k.Principal == "" {
+		return nil, nil
+	}
 	if err := k.Validate(); err != nil {
 		return nil, err
 	}
@@ -79,22 +89,24 @@ func (k Kerberos) login() (*krb5.Client, error) {
 		return nil, fmt.Errorf("principal %q names no realm, and %s has no default_realm", k.Principal, k.Config)
 	}
 	// FAST is an extension that Active Directory does not have.
-	return krb5.NewWithKeytab(user, realm, keys, conf, krb5.DisablePAFXFAST(true)), nil
+	l := &Login{client: krb5.NewWithKeytab(user, realm, keys, conf, krb5.DisablePAFXFAST(true))}
+	l.service, _, _ = strings.Cut(k.Namenode, "@")
+	if k.Protection != ProtectionNone {
+		l.protection = k.Protection
+	}
+	return l, nil
 }
 
-// apply sets what the HDFS client needs; the client of Kerberos is nil where there is none.
-func (k Kerberos) apply(o *hdfs.ClientOptions) (*krb5.Client, error) {
-	if k.Principal == "" {
-		return nil, nil
+// apply sets what the HDFS client needs; nothing without a Login.
+func (l *Login) apply(o *hdfs.ClientOptions) {
+	if l != nil {
+		o.KerberosClient, o.KerberosServicePrincipleName, o.DataTransferProtection = l.client, l.service, l.protection
 	}
-	login, err := k.login()
-	if err != nil {
-		return nil, err
+}
+
+// close forgets the keys and ends the renewal of tickets.
+func (l *Login) close() {
+	if l != nil {
+		l.client.Destroy()
 	}
-	service, _, _ := strings.Cut(k.Namenode, "@")
-	o.KerberosClient, o.KerberosServicePrincipleName = login, service
-	if k.Protection != ProtectionNone {
-		o.DataTransferProtection = k.Protection
-	}
-	return login, nil
 }

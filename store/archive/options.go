@@ -1,8 +1,10 @@
 package archive
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 )
@@ -20,6 +22,7 @@ type Options struct {
 
 	Version string           // stands in created_by of each file
 	Now     func() time.Time // the clock
+	Rand    io.Reader        // what tells attempts to commit apart; it never fails
 	Logger  *slog.Logger
 	Metrics *Metrics // shared by the partitions of a process; none: not counted
 }
@@ -34,8 +37,18 @@ func DefaultOptions() Options {
 		IntentsKept:      1000,
 		Version:          "dev",
 		Now:              time.Now,
+		Rand:             rand.Reader,
 		Logger:           slog.New(slog.DiscardHandler),
 	}
+}
+
+// batchesMax is how many full batches the partitions of a process hold together, at most.
+const batchesMax = 10
+
+// Bound makes the batches of many partitions smaller, so that what a process holds does not grow with their number: it
+// is at most ten times FlushRows, and all of it while the file system is away.
+func (o *Options) Bound(partitions int) {
+	o.FlushRows = max(1, min(o.FlushRows, o.FlushRows*batchesMax/max(1, partitions)))
 }
 
 // Validate reports every value that is out of range.
@@ -53,8 +66,8 @@ func (o *Options) Validate() error {
 		"progressInterval", o.ProgressInterval, "flushInterval to 24h")
 	check(o.RowGroupRows >= 1, "rowGroupRows", o.RowGroupRows, "at least 1")
 	check(o.IntentsKept >= 1, "intentsKept", o.IntentsKept, "at least 1")
-	if o.Now == nil || o.Logger == nil {
-		errs = append(errs, errors.New("archive options need a clock and a logger: begin with DefaultOptions"))
+	if o.Now == nil || o.Rand == nil || o.Logger == nil {
+		errs = append(errs, errors.New("archive options need a clock, randomness and a logger: begin with DefaultOptions"))
 	}
 	return errors.Join(errs...)
 }

@@ -9,7 +9,7 @@ import (
 
 // ArchiveHolds compares the Parquet files of an archive with the topics: one row for each reading and for each
 // revision of a window, with the same values, and null where there is none.
-func ArchiveHolds(t *testing.T, url string, o *Outcomes) {
+func ArchiveHolds(t *testing.T, url string, o *Outcomes) (d Diff) {
 	t.Helper()
 	fsys, err := archive.Open(url)
 	if err != nil {
@@ -22,6 +22,7 @@ func ArchiveHolds(t *testing.T, url string, o *Outcomes) {
 		source := codecs.Source{Topic: RawTopic, Partition: row.SourcePartition, Offset: row.SourceOffset}
 		if _, twice := readings[source]; twice {
 			t.Errorf("%s: %v is archived twice", file, source)
+			d.TooMuch++
 		}
 		readings[source] = codecs.Reading{
 			SensorID: row.SensorID, Timestamp: row.Timestamp, SpeedMPH: null(row.SpeedMPH), VolumeVPH: null(row.VolumeVPH),
@@ -35,13 +36,14 @@ func ArchiveHolds(t *testing.T, url string, o *Outcomes) {
 		r.IntervalS, r.DensityVPMPL, r.LevelOfService = codecs.Null[int32]{}, codecs.Null[float64]{}, codecs.Null[string]{}
 		want[source] = r
 	}
-	Compare(t, "archived readings", readings, want)
+	d = d.Plus(Compare(t, "archived readings", readings, want))
 
 	windows := make(map[RevisionKey]codecs.WindowAggregate)
 	EachRow(t, fsys, archive.TableAggregates, archive.ReadAggregates, func(file string, row archive.AggregateRow) {
 		key := RevisionKey{WindowKey{row.SensorID, row.WindowStart}, row.Revision}
 		if _, twice := windows[key]; twice {
 			t.Errorf("%s: %v is archived twice", file, key)
+			d.TooMuch++
 		}
 		w := codecs.WindowAggregate{
 			SensorID: row.SensorID, WindowStart: row.WindowStart, WindowEnd: row.WindowEnd, AvgSpeed: null(row.AvgSpeed),
@@ -61,7 +63,7 @@ func ArchiveHolds(t *testing.T, url string, o *Outcomes) {
 		}
 		windows[key] = w
 	})
-	Compare(t, "archived windows", windows, o.Windows)
+	return d.Plus(Compare(t, "archived windows", windows, o.Windows))
 }
 
 // EachRow reads every row of a table, file by file.

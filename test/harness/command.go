@@ -62,15 +62,35 @@ func environ() []string {
 type Process struct {
 	Name   string
 	Cmd    *exec.Cmd
-	Log    bytes.Buffer  // to be read when it has exited
+	Log    bytes.Buffer  // to be read when it has exited; empty where it went elsewhere
 	Exited chan struct{} // closed when it has
 }
 
 // Launch starts a process, which is killed at the end of the test. Its log is printed where the test has failed.
 func Launch(t *testing.T, name string, env []string, args ...string) *Process {
 	t.Helper()
+	p := launch(t, name, nil, env, args)
+	t.Cleanup(func() { // after the process has ended: cleanups run from the last to the first
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, p.Log.String())
+		}
+	})
+	return p
+}
+
+// LaunchTo starts a process with its log in a file, and otherwise as Launch does.
+func LaunchTo(t *testing.T, name string, log *os.File, env []string, args ...string) *Process {
+	t.Helper()
+	return launch(t, name, log, env, args)
+}
+
+func launch(t *testing.T, name string, log *os.File, env, args []string) *Process {
+	t.Helper()
 	p := &Process{Name: name, Cmd: exec.Command(Gantry(t), args...), Exited: make(chan struct{})}
 	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stderr = t.TempDir(), append(environ(), env...), &p.Log
+	if log != nil {
+		p.Cmd.Stderr = log
+	}
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +98,7 @@ func Launch(t *testing.T, name string, env []string, args ...string) *Process {
 		_ = p.Cmd.Wait() // its state says how it ended
 		close(p.Exited)
 	}()
-	t.Cleanup(func() {
-		p.End(t, syscall.SIGKILL)
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", name, p.Log.String())
-		}
-	})
+	t.Cleanup(func() { p.End(t, syscall.SIGKILL) })
 	return p
 }
 

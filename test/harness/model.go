@@ -129,13 +129,14 @@ func mean(values []float64) codecs.Null[float64] {
 }
 
 // Check compares what the topics hold with the model.
-func (m *Model) Check(t *testing.T, o *Outcomes) {
+func (m *Model) Check(t *testing.T, o *Outcomes) (d Diff) {
 	t.Helper()
 	readings := make(map[SequenceKey]codecs.RawReading)
 	for _, r := range o.Readings {
 		key := SequenceKey{r.SensorID, r.Sequence}
 		if _, twice := readings[key]; twice {
 			t.Errorf("number %d of %s was given twice", r.Sequence, r.SensorID)
+			d.TooMuch++
 		}
 		volume := codecs.Null[int64]{V: int64(r.VolumeVPH.V), Valid: r.VolumeVPH.Valid}
 		readings[key] = codecs.RawReading{
@@ -143,13 +144,26 @@ func (m *Model) Check(t *testing.T, o *Outcomes) {
 			Occupancy: r.Occupancy, Latitude: codecs.Some(r.Latitude), Longitude: codecs.Some(r.Longitude),
 		}
 	}
-	Compare(t, "readings", readings, m.Readings)
-	Compare(t, "rejects", o.Reasons(), m.Rejects)
+	d = d.Plus(Compare(t, "readings", readings, m.Readings))
+	d = d.Plus(rejects(t, o.Reasons(), m.Rejects))
 	final := make(map[WindowKey]aggregate)
 	for key, w := range o.Final {
 		final[key] = aggregateOf(&w)
 	}
-	CompareFunc(t, "final windows", final, m.Windows(), aggregate.near)
+	return d.Plus(CompareFunc(t, "final windows", final, m.Windows(), aggregate.near))
+}
+
+// rejects compares counts by reason.
+func rejects(t *testing.T, got, want map[string]int) (d Diff) {
+	t.Helper()
+	Compare(t, "rejects", got, want)
+	for reason, n := range want {
+		d.Missing += max(0, n-got[reason])
+	}
+	for reason, n := range got {
+		d.TooMuch += max(0, n-want[reason])
+	}
+	return d
 }
 
 // Done tells whether every reading has its outcome and every accepted one is in a published window.

@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"gantry/cmd/gantry/app"
 	"gantry/codecs"
 	"gantry/processors"
 	"gantry/test/harness"
@@ -29,24 +29,13 @@ func TestRegistryOutage(t *testing.T) {
 	c := settings(t, freshArchive(t))
 	c.Registry.URL = g.URL
 
-	var a *app.App
-	started := make(chan error, 1)
-	go func() {
-		var err error
-		a, err = app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: harness.LogTo(t)})
-		started <- err
-	}()
+	pipeline := start(t, c)
 	g.wait(t)
-	select {
-	case err := <-started:
-		t.Fatalf("it has not waited for the registry: %v", err)
-	default:
-	}
+	harness.Await(t, "the reason why it is not ready", func() bool {
+		roles := pipeline.Roles()
+		return len(roles) > 0 && !roles[0].Ready && strings.Contains(roles[0].Trouble, "registry")
+	})
 	g.open.Store(true)
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	pipeline := runApp(t, a)
 
 	p := newProducer(t)
 	r := harness.NewReader(t, brokers(t))

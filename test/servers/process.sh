@@ -123,6 +123,10 @@ crash() {
 	rm -f "$dir/pid/$name" "$dir/pid/$name.started"
 }
 
+signal() {
+	if running "$2"; then kill "-$1" "$(pid_of "$2")"; fi
+}
+
 status() {
 	if running "$1"; then echo "$1: running, pid $(pid_of "$1")"; else echo "$1: not running"; fi
 }

@@ -5,6 +5,10 @@
 #   servers.sh start [NAME...]   install what is missing, start what does not run, wait until it answers
 #   servers.sh stop [NAME...]    end what was started here: TERM, and KILL after 20 s
 #   servers.sh kill NAME...      end it at once, as a crash does
+#   servers.sh pause NAME...     stop it without ending it: connections stay and nothing answers
+#   servers.sh resume NAME...    let it go on
+#   servers.sh safemode on|off   let HDFS refuse every change, or not
+#   servers.sh quota BYTES|off   let HDFS refuse to store more than so many bytes below the archive's folder, or not
 #   servers.sh wipe              stop everything and remove its data and logs; what was downloaded stays
 #   servers.sh status            what runs
 #   servers.sh env               the settings of gantry that reach these servers
@@ -73,10 +77,17 @@ usage() {
 }
 
 main() {
-	local command=${1:-} name
+	local command=${1:-} name argument=
 	shift || true
+	case $command in
+		safemode | quota)
+			argument=${1:-}
+			[ $# -eq 1 ] || usage
+			shift
+			;;
+	esac
 	local names=("$@")
-	[ ${#names[@]} -gt 0 ] || [ "$command" = kill ] || names=("${all[@]}")
+	[ ${#names[@]} -gt 0 ] || [[ $command =~ ^(kill|pause|resume)$ ]] || names=("${all[@]}")
 	for name in "${names[@]}"; do
 		[[ " ${all[*]} " == *" $name "* ]] || usage
 	done
@@ -87,6 +98,10 @@ main() {
 		start) start_all "${names[@]}" ;;
 		stop) for name in "${names[@]}"; do stop "$name"; done ;;
 		kill) for name in "${names[@]}"; do crash "$name"; done ;;
+		pause) for name in "${names[@]}"; do signal STOP "$name"; done ;;
+		resume) for name in "${names[@]}"; do signal CONT "$name"; done ;;
+		safemode) safemode "$argument" ;;
+		quota) quota "$argument" ;;
 		wipe)
 			for name in "${all[@]}"; do stop "$name"; done
 			rm -rf "${dir:?}/data" "${dir:?}/log" "${dir:?}/pid"

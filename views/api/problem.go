@@ -68,6 +68,7 @@ func appendRoles(b []byte, roles []Role) []byte {
 		}
 		b = appendText(appendKey(append(b, '{'), "role"), r.Name)
 		b = strconv.AppendBool(appendKey(b, "ready"), r.Ready)
+		b = appendText(appendKey(b, "trouble"), r.Trouble)
 		b = appendNumber(appendKey(b, "progress"), r.share())
 		b = append(appendKey(b, "partitions"), '[')
 		for j, p := range r.Partitions {

@@ -78,8 +78,11 @@ type Readiness interface {
 
 // Role is the recovery of one role: dedup, window, serve or archive.
 type Role struct {
-	Name       string
-	Ready      bool
+	Name  string
+	Ready bool // it has caught up
+	// Trouble says what keeps it from working now, for people: brokers that are away, say. A role that has caught up goes
+	// on answering from what it has, but its process is not ready.
+	Trouble    string
 	Partitions []Partition
 }
 

@@ -16,18 +16,28 @@ func getOpenAPI(w http.ResponseWriter, _ *http.Request) { writeJSON(w, openAPI) 
 // getHealth says that the process serves HTTP. Whether it is any use yet is readiness.
 func getHealth(w http.ResponseWriter, _ *http.Request) { writeJSON(w, []byte(`{"status":"ok"}`)) }
 
-// getReadiness is 200 only when every role of this process has caught up. A process without roles is not ready: it has
-// only begun.
+// getReadiness is 200 only when every role of this process has caught up and can work. A process without roles is not
+// ready: it has only begun.
 func (s *Server) getReadiness(w http.ResponseWriter, _ *http.Request) {
 	roles := s.o.Readiness.Roles()
-	if len(roles) == 0 || slices.ContainsFunc(roles, func(r Role) bool { return !r.Ready }) {
-		p := problemf(http.StatusServiceUnavailable, "not every role of this process has caught up yet")
+	if len(roles) == 0 || slices.ContainsFunc(roles, func(r Role) bool { return !r.Ready || r.Trouble != "" }) {
+		p := problemf(http.StatusServiceUnavailable, "%s", unreadiness(roles))
 		p.roles = append([]Role{}, roles...)
 		p.write(w)
 		return
 	}
 	b := strconv.AppendBool(appendKey([]byte{'{'}, "ready"), true)
 	writeJSON(w, append(appendRoles(appendKey(b, "roles"), roles), '}'))
+}
+
+// unreadiness says why a process is not ready: the first trouble, since one cause mostly troubles every role.
+func unreadiness(roles []Role) string {
+	for _, r := range roles {
+		if r.Trouble != "" {
+			return r.Trouble
+		}
+	}
+	return "not every role of this process has caught up yet"
 }
 
 // getPipeline is answered while the views recover, too: that is when one wants to see that something moves.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -80,7 +81,9 @@ type App struct {
 	topics   processors.Topics
 	registry *registry.Client
 	metrics  *prometheus.Registry
-	schema   int32 // id of the event schema
+	starting *processors.Condition // what Prepare waits for
+	prepared atomic.Bool           // what follows is there
+	schema   int32                 // id of the event schema
 
 	monitor   *processors.Monitor
 	dedup     *processors.Stage
@@ -88,10 +91,12 @@ type App struct {
 	directory *views.Directory
 	tables    *views.Tables
 	archiver  *views.Archiver
+	caught    map[Role]*caughtUp
+
 	archiveFS archive.FS
+	hub       *api.Hub
 	server    *api.Server
 	listener  net.Listener
-	caught    map[Role]*caughtUp
 }
 
 // KafkaOf returns the way to the brokers that a configuration describes.
@@ -158,13 +163,11 @@ func DedupOptions(c *config.Config) dedup.Options {
 	}
 }
 
-// startTimeout bounds how long New waits for the servers; it says then which one does not answer.
-const startTimeout = time.Minute
-
-// New connects to the servers and makes what is missing: topics, tables, subjects. It fails with everything it has
-// opened closed.
-func New(ctx context.Context, o Options) (_ *App, err error) {
+// New takes the port and opens the archive. It talks to no broker and no registry: those may be away, see Prepare. It
+// fails with everything it has opened closed.
+func New(_ context.Context, o Options) (_ *App, err error) {
 	a := &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
+	a.starting = processors.NewCondition("gantry cannot start", a.log, a.metrics)
 	defer func() {
 		if err != nil {
 			a.close()
@@ -191,15 +194,92 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 			return nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	a.hub = api.NewHub(0)
+	a.directory = views.NewDirectory(WindowOptions(&o.Config), a.topics.Partitions, a.hub, time.Now)
+	a.directory.MetadataRequired = o.Config.Validate.KnownSensorsOnly
+	return a, a.wireServer()
+}
+
+const (
+	prepareTimeout    = 30 * time.Second // of one try: servers that take longer are tried again
+	reachTimeout      = 5 * time.Second  // of its first step
+	prepareBackoffMin = time.Second
+	prepareBackoffMax = 5 * time.Second
+)
+
+// Prepare makes what is missing on the servers, topics, tables and subjects, and then the roles. It waits for servers
+// that are away until ctx ends, and for a user that may not yet do what it must: it returns only errors that waiting
+// does not mend. Calling it again does nothing.
+func (a *App) Prepare(ctx context.Context) error {
+	for backoff := prepareBackoffMin; !a.prepared.Load(); backoff = min(2*backoff, prepareBackoffMax) {
+		err := a.prepareServers(ctx)
+		switch {
+		case err == nil:
+			a.starting.Clear()
+			a.wire()
+			a.prepared.Store(true)
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !mends(err):
+			return err
+		}
+		a.starting.Fail(err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(backoff):
+		}
+	}
+	return nil
+}
+
+// mends tells whether waiting can mend an error of the start: servers come back, rights are granted. What the servers
+// say for good is for the operator, who sees a process that ends.
+func mends(err error) bool {
+	if errors.Is(err, registry.ErrUnavailable) {
+		return true
+	}
+	kind := processors.ErrorTypeOf(err)
+	return kind != processors.ErrorProcessor && !processors.Final(err)
+}
+
+func (a *App) prepareServers(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if err := a.prepareTopics(ctx); err != nil {
-		return nil, err
+	soon, cancelSoon := context.WithTimeout(ctx, reachTimeout)
+	defer cancelSoon()
+	if err := a.kafka.Reachable(soon); err != nil {
+		return err
 	}
-	if a.schema, err = EnsureSubjects(ctx, a.registry, a.topics, a.log); err != nil {
-		return nil, err
+	uses := processors.Uses{
+		Dedup: a.has(RoleDedup), Window: a.has(RoleWindow), Archive: a.archiveFS != nil, Serve: a.has(RoleServe),
 	}
-	return a, a.wire()
+	if err := a.kafka.CheckAccess(ctx, a.topics.Access(uses)); err != nil {
+		return err
+	}
+	adm, err := a.kafka.Admin()
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	specs := a.topics.Specs(a.o.Forever)
+	created, err := processors.EnsureTopics(ctx, adm, specs)
+	if err != nil {
+		return err
+	}
+	if len(created) > 0 {
+		a.log.Info("topics created", "topics", created)
+	}
+	if a.schema, err = ensureSubjects(ctx, a.registry, a.topics); err != nil {
+		return err
+	}
+	diffs, err := processors.CheckTopics(ctx, adm, specs)
+	for _, d := range diffs {
+		a.log.Warn("a topic is not as it should be; see gantry topics check",
+			"topic", d.Topic, "what", d.What, "have", d.Have, "want", d.Want)
+	}
+	return err
 }
 
 func (a *App) has(r Role) bool { return slices.Contains(a.o.Roles, r) }
@@ -231,51 +311,13 @@ func Reach(ctx context.Context, reachable func(context.Context) error, waiting f
 	return reachable(ctx)
 }
 
-func (a *App) prepareTopics(ctx context.Context) error {
-	waiting := func(err error) { a.log.Warn("Kafka does not answer; waiting", "error", err) }
-	if err := Reach(ctx, a.kafka.Reachable, waiting); err != nil {
-		return err
-	}
-	adm, err := a.kafka.Admin()
-	if err != nil {
-		return err
-	}
-	defer adm.Close()
-	uses := processors.Uses{
-		Dedup: a.has(RoleDedup), Window: a.has(RoleWindow), Archive: a.archiveFS != nil, Serve: a.has(RoleServe),
-	}
-	if err := a.kafka.CheckAccess(ctx, a.topics.Access(uses)); err != nil {
-		return err
-	}
-	specs := a.topics.Specs(a.o.Forever)
-	created, err := processors.EnsureTopics(ctx, adm, specs)
-	if err != nil {
-		return err
-	}
-	if len(created) > 0 {
-		a.log.Info("topics created", "topics", created)
-	}
-	diffs, err := processors.CheckTopics(ctx, adm, specs)
-	if err != nil {
-		return err
-	}
-	for _, d := range diffs {
-		a.log.Warn("a topic is not as it should be; see gantry topics check",
-			"topic", d.Topic, "what", d.What, "have", d.Have, "want", d.Want)
-	}
-	return nil
-}
-
 // EnsureSubjects registers both schemas where they are absent and returns the id of the event schema. It waits for a
 // registry that does not answer until ctx ends.
 func EnsureSubjects(
 	ctx context.Context, client *registry.Client, t processors.Topics, log *slog.Logger,
 ) (events int32, err error) {
 	for waited := false; ; waited = true {
-		_, err = client.EnsureSubject(ctx, t.RawSubject(), codecs.RawSchema)
-		if err == nil {
-			events, err = client.EnsureSubject(ctx, t.EventsSubject(), codecs.EventSchema)
-		}
+		events, err = ensureSubjects(ctx, client, t)
 		if err == nil || !errors.Is(err, registry.ErrUnavailable) {
 			return events, err
 		}
@@ -288,6 +330,13 @@ func EnsureSubjects(
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+func ensureSubjects(ctx context.Context, client *registry.Client, t processors.Topics) (events int32, err error) {
+	if _, err := client.EnsureSubject(ctx, t.RawSubject(), codecs.RawSchema); err != nil {
+		return 0, err
+	}
+	return client.EnsureSubject(ctx, t.EventsSubject(), codecs.EventSchema)
 }
 
 // Address is where HTTP is served.
@@ -305,12 +354,14 @@ func (a *App) PageURL() string {
 // Metrics is the registry of everything that the process counts.
 func (a *App) Metrics() *prometheus.Registry { return a.metrics }
 
-func (a *App) wire() error {
+// wire makes the roles.
+func (a *App) wire() {
 	c := &a.o.Config
 	inputs := views.PipelineInputs(a.topics)
 	archived := processors.Input{Group: processors.ArchiveGroup, Topic: string(a.topics.Events)}
 	a.monitor = processors.NewMonitor(a.kafka, append(inputs, archived),
 		[]string{string(processors.DedupTable), string(processors.WindowTable)}, a.log, a.metrics)
+	a.monitor.Watch(a.topics.Uses(a.has(RoleDedup), a.has(RoleWindow), a.archiveFS != nil), a.topics.Partitions)
 	if a.has(RoleDedup) {
 		a.dedup = dedup.NewHandler(dedup.HandlerOptions{
 			Topics: a.topics, Rules: DedupOptions(c), Schemas: a.registry, EventSchema: a.schema,
@@ -324,9 +375,6 @@ func (a *App) wire() error {
 		}).Stage()
 		a.window.Kafka, a.window.StateDir = a.kafka, c.State.Dir
 	}
-	hub := api.NewHub(0)
-	a.directory = views.NewDirectory(WindowOptions(c), a.topics.Partitions, hub, time.Now)
-	a.directory.MetadataRequired = c.Validate.KnownSensorsOnly
 	if a.has(RoleServe) || a.has(RoleWindow) {
 		a.tables = &views.Tables{
 			Directory: a.directory, WindowsOnly: !a.has(RoleServe), Kafka: a.kafka, Monitor: a.monitor, Logger: a.log,
@@ -339,19 +387,22 @@ func (a *App) wire() error {
 		o := archive.DefaultOptions()
 		o.FlushInterval, o.FlushRows, o.Version = c.Archive.FlushInterval, c.Archive.FlushRows, a.o.Version
 		o.ProgressInterval = max(o.ProgressInterval, o.FlushInterval)
+		o.Bound(a.topics.Partitions)
 		o.Logger, o.Metrics = a.log, archive.NewMetrics(a.metrics, time.Now)
+		if c, ok := a.archiveFS.(prometheus.Collector); ok {
+			a.metrics.MustRegister(c)
+		}
 		a.archiver = &views.Archiver{
 			Kafka: a.kafka, Topic: string(a.topics.Events), FS: a.archiveFS, Monitor: a.monitor, Options: o,
 			Logger: a.log, Metrics: a.metrics,
 		}
 	}
 	a.caught = map[Role]*caughtUp{RoleDedup: {}, RoleWindow: {}}
-	return a.wireServer(hub)
 }
 
-func (a *App) wireServer(hub *api.Hub) (err error) {
+func (a *App) wireServer() (err error) {
 	o := api.DefaultOptions()
-	o.Directory, o.Changes, o.Readiness, o.Pipeline = a.directory, hub, a, a
+	o.Directory, o.Changes, o.Readiness, o.Pipeline = a.directory, a.hub, a, a
 	o.Metrics = promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})
 	o.Tokens = a.o.Config.HTTP.Tokens
 	o.Logger = a.log
@@ -362,12 +413,29 @@ func (a *App) wireServer(hub *api.Hub) (err error) {
 	return err
 }
 
-// Run runs the roles until ctx ends, and returns when everything has stopped. An error is one that a restart of the
-// process does not mend by itself.
+// Run serves HTTP, prepares the roles and runs them until ctx ends. It returns when everything has stopped. An error is
+// one that a restart of the process does not mend by itself.
 func (a *App) Run(ctx context.Context) error {
 	defer a.close()
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
+	run(func(ctx context.Context) error { return a.server.Run(ctx, a.listener) })
+	run(func(ctx context.Context) error {
+		if err := a.Prepare(ctx); err != nil {
+			return err
+		}
+		a.runRoles(run)
+		return nil
+	})
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// runRoles starts what the process does with run.
+func (a *App) runRoles(run func(func(context.Context) error)) {
 	run(a.monitor.Run)
 	run(a.measure)
 	run(a.watchRoles)
@@ -390,10 +458,4 @@ func (a *App) Run(ctx context.Context) error {
 	if a.archiver != nil {
 		run(a.archiver.Run)
 	}
-	run(func(ctx context.Context) error { return a.server.Run(ctx, a.listener) })
-	err := g.Wait()
-	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
 }

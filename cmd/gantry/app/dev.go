@@ -80,11 +80,19 @@ func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
 	if d.App, err = d.newApp(ctx, c); err != nil {
 		return nil, err
 	}
+	soon, cancel := context.WithTimeout(ctx, devStartTimeout)
+	defer cancel()
+	if err := d.App.Prepare(soon); err != nil {
+		return nil, err
+	}
 	if err := d.newFeed(ctx, sensors); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
+
+// devStartTimeout bounds the wait for the embedded servers, which are in this process: they are there, or broken.
+const devStartTimeout = time.Minute
 
 func (d *Dev) newApp(ctx context.Context, c *config.Config) (*App, error) {
 	o := Options{

@@ -26,9 +26,15 @@ type caughtUp struct {
 	done    bool
 }
 
-// Roles tells how far each role of this process is.
+// Roles tells how far each role of this process is, and what keeps it from working.
 func (a *App) Roles() []api.Role {
 	var roles []api.Role
+	if !a.prepared.Load() {
+		for _, r := range a.o.Roles {
+			roles = append(roles, api.Role{Name: string(r), Trouble: a.starting.Trouble()})
+		}
+		return roles
+	}
 	inputs := views.PipelineInputs(a.topics)
 	if a.dedup != nil {
 		roles = append(roles, a.role(RoleDedup, a.dedup, inputs[len(inputs)-2]))
@@ -42,11 +48,17 @@ func (a *App) Roles() []api.Role {
 	if a.archiver != nil {
 		roles = append(roles, a.archiver.Role())
 	}
+	trouble := a.monitor.Condition().Trouble()
+	for i := range roles {
+		if trouble != "" {
+			roles[i].Trouble = trouble // the cause, where a role has only noticed
+		}
+	}
 	return roles
 }
 
 func (a *App) role(name Role, s *processors.Stage, in processors.Input) api.Role {
-	r := api.Role{Name: string(name)}
+	r := api.Role{Name: string(name), Trouble: s.Trouble()}
 	o, _ := a.monitor.Latest()
 	if o == nil || !s.Recovered() {
 		return r
@@ -114,6 +126,9 @@ func (a *App) Counts() api.PipelineCounts {
 				c.WindowsPublished[label(m, "close_reason")] += n
 			}
 		}
+	}
+	if !a.prepared.Load() {
+		return c
 	}
 	if o, _ := a.monitor.Latest(); o != nil {
 		c.Lag = codecs.Some(o.Lag(views.PipelineInputs(a.topics)[0]))

@@ -60,6 +60,25 @@ make_archive_folder() {
 	done
 }
 
+# safemode on|off changes the namenode's mode as an administrator does.
+safemode() {
+	local action
+	case $1 in
+		on) action=enter ;;
+		off) action=leave ;;
+		*) usage ;;
+	esac
+	hdfs_java 128m org.apache.hadoop.hdfs.tools.DFSAdmin -safemode "$action"
+}
+
+# quota BYTES|off bounds what may be stored below the archive's folder.
+quota() {
+	local bytes=$1 answer
+	[ "$bytes" != off ] || bytes=-1
+	answer=$(http PUT "$HDFS_HTTP_PORT" "/webhdfs/v1/traffic-data?user.name=$(id -un)&op=SETQUOTA&storagespacequota=$bytes")
+	[[ $answer == "HTTP/1."?" 200 "* ]] || { echo "quota: $answer" >&2; return 1; }
+}
+
 core_site() {
 	configuration "fs.defaultFS=hdfs://127.0.0.1:$HDFS_PORT" "hadoop.tmp.dir=$dir/tmp" "${core_settings[@]}"
 }

@@ -1,0 +1,371 @@
+package deadletter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/codecs"
+	"gantry/processors/processorstest"
+	"gantry/processors/validate"
+	"gantry/views/ledger"
+)
+
+// installation is a running pipeline with its queue of rejects.
+type installation struct {
+	*processorstest.Pipeline
+	*Queue
+	t *testing.T
+}
+
+func start(t *testing.T, keyed bool) *installation {
+	t.Helper()
+	p := processorstest.New(t, keyed)
+	p.Start(t.TempDir())
+	return &installation{Pipeline: p, Queue: open(t, p), t: t}
+}
+
+func open(t *testing.T, p *processorstest.Pipeline) *Queue {
+	t.Helper()
+	o := DefaultOptions()
+	o.Topics, o.Client, o.Decoder = p.Topics, p.Kafka.Options(), NewDecoder(p.Schemas, 5*time.Second)
+	q, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(q.Close)
+	return q
+}
+
+// redrive redrives what a request means, waits for the outcomes, and returns the verdicts by source.
+func (in *installation) redrive(r Request) map[string]Verdict {
+	in.t.Helper()
+	verdicts, err := in.try(in.Queue, r)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	in.Await()
+	return verdicts
+}
+
+func (in *installation) try(q *Queue, r Request) (map[string]Verdict, error) {
+	s, err := q.Select(in.t.Context(), r.Filter)
+	if err != nil {
+		return nil, err
+	}
+	verdicts := make(map[string]Verdict)
+	return verdicts, q.Redrive(in.t.Context(), s, r, func(v Verdict) error {
+		verdicts[v.Reject.Source.String()] = v
+		return nil
+	})
+}
+
+// prove fails where the ledger of the topics does not add up.
+func (in *installation) prove() *ledger.Report {
+	in.t.Helper()
+	o := ledger.DefaultVerifyOptions()
+	o.Client, o.Ledger.Keyed = in.Kafka.Options(), in.Pipeline.Topics.Keyed
+	o.Ledger.Decoder, o.Ledger.ParseSensor = NewDecoder(in.Schemas, 5*time.Second), codecs.ParseSensor
+	report, err := ledger.Verify(in.t.Context(), o)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	if !report.OK() || report.Verdict != ledger.VerdictClean {
+		report.WriteText(in.t.Output())
+		in.t.Error("the ledger does not add up")
+	}
+	return report
+}
+
+// A message of each kind of reason is rejected, and redriven when what was wrong is mended, or waived. Each is accepted
+// once, with its first arrival and a link to its reject; to redrive it again does nothing, and the ledger adds up.
+func TestRedriveByReason(t *testing.T) {
+	for _, keyed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("keyed=%v", keyed), func(t *testing.T) {
+			in := start(t, keyed)
+			minute := int64(60_000)
+			reading := func(sensor string, at int64, change func(*codecs.RawReading)) *kgo.Record {
+				r := processorstest.ReadingOf(sensor, processorstest.Noon+at)
+				if change != nil {
+					change(&r)
+				}
+				return in.Raw(r)
+			}
+			misrouted := reading("s-1", 0, nil)
+			misrouted.Key = nil
+			wrongPlace := reading("s-1", minute, nil)
+			wrongPlace.Partition = (wrongPlace.Partition + 1) % int32(in.Pipeline.Topics.Partitions)
+			unknown := reading("s-2", 0, nil)
+			unknown.Headers = []kgo.RecordHeader{
+				processorstest.Header("trace", "a"), processorstest.Header("gantry-feed", "f/1/0"),
+			}
+			fast := reading("s-1", 2*minute, func(r *codecs.RawReading) { r.SpeedMPH.V = 130 })
+			old := reading("s-1", 0, nil)
+			old.Timestamp = time.UnixMilli(processorstest.Noon + 90*minute)
+			old.Value = codecs.AppendRaw(nil, in.RawSchema, new(processorstest.ReadingOf("s-1", processorstest.Noon+3*minute)))
+			broken := in.Place(&kgo.Record{Key: []byte("s-1"), Value: []byte("{"), Timestamp: unknown.Timestamp})
+			nobody := reading("s-1", 4*minute, func(r *codecs.RawReading) { r.SensorID = "" })
+			all := []*kgo.Record{misrouted, wrongPlace, unknown, fast, old, broken, nobody}
+			in.Produce(in.Metadata("s-1"))
+			in.Produce(all...)
+			in.Await()
+			outcomes := in.Outcomes()
+			for r, want := range map[*kgo.Record]string{
+				unknown: "unknown_sensor", fast: "speed_range", old: "too_old", broken: "undecodable", nobody: "missing_field",
+			} {
+				processorstest.Expect(t, outcomes, r, want, "first")
+			}
+			in.Produce(in.Metadata("s-2"))
+			in.Await()
+
+			v := in.redrive(Request{Filter: Filter{Reasons: []validate.Reason{
+				validate.ReasonMisrouted, validate.ReasonUnknownSensor, validate.ReasonUndecodable, validate.ReasonMissingField,
+			}}})
+			sent := []*kgo.Record{unknown}
+			if keyed {
+				sent = append(sent, misrouted, wrongPlace)
+			}
+			for _, r := range sent {
+				in.accepted(v[processorstest.SourceOf(r)], r)
+			}
+			for _, r := range []*kgo.Record{broken, nobody} {
+				if got := v[processorstest.SourceOf(r)]; got.Fate != FateRefused || got.Why == "" {
+					t.Errorf("%s: %+v", r.Value, got)
+				}
+			}
+			// Judged by its first arrival: it is as old as it was, unless that is waived.
+			again := in.redrive(Request{Filter: Filter{Reasons: []validate.Reason{validate.ReasonTooOld}}})
+			processorstest.Expect(t, in.Outcomes(), placed(again[processorstest.SourceOf(old)]), "too_old", "redriven")
+			v = in.redrive(Request{
+				Filter: Filter{Reasons: []validate.Reason{validate.ReasonSpeedRange}}, Waive: validate.ReasonSpeedRange,
+			})
+			in.accepted(v[processorstest.SourceOf(fast)], fast)
+
+			before := in.Ends(string(in.Pipeline.Topics.Raw))
+			for _, v := range in.redrive(Request{Filter: Filter{Reasons: []validate.Reason{
+				validate.ReasonMisrouted, validate.ReasonUnknownSensor, validate.ReasonTooOld,
+			}}}) {
+				if v.Fate != FateRedriven && v.Fate != FateAgain {
+					t.Errorf("twice: %v: %v %s", v.Reject.Source, v.Fate, v.Why)
+				}
+			}
+			after := in.Ends(string(in.Pipeline.Topics.Raw))
+			if fmt.Sprint(before) != fmt.Sprint(after) {
+				t.Errorf("redriving twice has written to traffic-raw: %v, then %v", before, after)
+			}
+
+			// The reject of the redrive is a request of its own, with another waiver.
+			v = in.redrive(Request{
+				Filter: Filter{Reasons: []validate.Reason{validate.ReasonTooOld}}, Waive: validate.ReasonTooOld,
+			})
+			second := placed(again[processorstest.SourceOf(old)])
+			second.Value = old.Value
+			got := v[processorstest.SourceOf(second)]
+			in.accepted(got, second)
+			if got.Reject.Origin.String() != processorstest.SourceOf(old) || got.Reject.ReceivedAt != old.Timestamp.UnixMilli() {
+				t.Errorf("the chain does not lead to the first reject: %+v", got.Reject)
+			}
+			trace, err := in.Trace(t.Context(), sourceAt(old))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(trace.Redrives); n != 2 || trace.Redrives[0].Rejected == nil || trace.Redrives[1].Accepted == nil {
+				t.Errorf("%+v", trace.Redrives)
+			}
+			in.prove()
+		})
+	}
+}
+
+// accepted fails where the redriven message has not become one reading, linked to its reject.
+func (in *installation) accepted(v Verdict, origin *kgo.Record) {
+	in.t.Helper()
+	if v.Fate != FateSent {
+		in.t.Errorf("%s: %v %s", processorstest.SourceOf(origin), v.Fate, v.Why)
+		return
+	}
+	o := in.Outcomes()[v.Place.String()]
+	if !o.Accepted {
+		processorstest.Expect(in.t, in.Outcomes(), placed(v), "accepted", "redriven")
+		return
+	}
+	var r codecs.Reading
+	if err := codecs.DecodeReading(o.Record.Value, &r); err != nil {
+		in.t.Fatal(err)
+	}
+	link, _ := processorstest.HeaderOf(o.Record, codecs.HeaderRedrive)
+	if r.ReceivedAt != v.Reject.ReceivedAt || link != processorstest.SourceOf(origin) {
+		in.t.Errorf("received_at %d, redrive of %q, not %d and %s", r.ReceivedAt, link, v.Reject.ReceivedAt,
+			processorstest.SourceOf(origin))
+	}
+	for _, raw := range in.Pipeline.Read(string(in.Pipeline.Topics.Raw)) {
+		if sourceAt(raw) != v.Place {
+			continue
+		}
+		if _, fed := processorstest.HeaderOf(raw, "gantry-feed"); fed || !bytes.Equal(raw.Value, origin.Value) {
+			in.t.Errorf("it was redriven as %q with %v", raw.Value, raw.Headers)
+		}
+	}
+}
+
+func sourceAt(r *kgo.Record) codecs.Source {
+	return codecs.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+}
+
+func placed(v Verdict) *kgo.Record {
+	return &kgo.Record{Topic: v.Place.Topic, Partition: v.Place.Partition, Offset: v.Place.Offset}
+}
+
+// backlog gives an installation n rejects of sensors that are known by now.
+func (in *installation) backlog(n int) {
+	in.t.Helper()
+	var records, sensors []*kgo.Record
+	for i := range n {
+		id := fmt.Sprintf("s-%d", i)
+		records = append(records, in.Raw(processorstest.ReadingOf(id, processorstest.Noon)))
+		sensors = append(sensors, in.Metadata(id))
+	}
+	in.Produce(records...)
+	in.Await()
+	in.Produce(sensors...)
+	in.Await()
+}
+
+var unknownSensors = Request{Filter: Filter{Reasons: []validate.Reason{validate.ReasonUnknownSensor}}}
+
+// once fails where not each of n rejects was redriven and accepted exactly once.
+func (in *installation) once(n int) {
+	in.t.Helper()
+	in.Await()
+	links := make(map[string]int)
+	for _, r := range in.Pipeline.Read(string(in.Pipeline.Topics.Raw)) {
+		if source, ok := processorstest.HeaderOf(r, codecs.HeaderRedrive); ok {
+			links[source]++
+		}
+	}
+	accepted := 0
+	for _, o := range in.Outcomes() {
+		if o.Accepted {
+			accepted++
+		}
+	}
+	for source, times := range links {
+		if times != 1 {
+			in.t.Errorf("%s was redriven %d times", source, times)
+		}
+	}
+	if len(links) != n || accepted != n {
+		in.t.Errorf("of %d rejects %d were redriven and %d accepted", n, len(links), accepted)
+	}
+	in.prove()
+}
+
+// Redrivers at once, each behind its look before the others send: the one that took the id last sends, the others are
+// refused by the brokers. Without the shared id both would send, since both have found nothing.
+func TestRedriversAtOnce(t *testing.T) {
+	const n = 40
+	in := start(t, true)
+	in.backlog(n)
+	first := open(t, in.Pipeline)
+	var inner error
+	_, err := in.interrupted(first, func() { _, inner = in.try(in.Queue, unknownSensors) })
+	if !errors.Is(err, ErrFenced) || inner != nil {
+		t.Errorf("the first: %v; the second: %v", err, inner)
+	}
+	in.once(n)
+}
+
+// interrupted redrives, and calls do between the look and the first record that is sent.
+func (in *installation) interrupted(q *Queue, do func()) (map[string]Verdict, error) {
+	did := false
+	q.o.Now = func() time.Time {
+		if !did {
+			did = true
+			do()
+		}
+		return time.Now()
+	}
+	return in.try(q, unknownSensors)
+}
+
+// A redriver that is killed between its look and its first record has sent nothing; one that is killed with a
+// transaction open has sent nothing that anybody reads; one that is killed behind a commit has sent what it committed.
+// The next redriver sends the rest.
+func TestRedriverKilled(t *testing.T) {
+	const n = 40
+	for name, kill := range map[string]func(in *installation, ctx context.Context, cancel func()){
+		"between look and send": func(in *installation, ctx context.Context, cancel func()) {
+			q := open(in.t, in.Pipeline)
+			s, err := q.Select(ctx, unknownSensors.Filter)
+			if err != nil {
+				in.t.Fatal(err)
+			}
+			q.o.Now = func() time.Time { cancel(); return time.Now() }
+			if err := q.Redrive(ctx, s, unknownSensors, func(Verdict) error { return nil }); err == nil {
+				in.t.Error("it was not killed")
+			}
+		},
+		"in a transaction": func(in *installation, ctx context.Context, cancel func()) {
+			in.half(ctx, func(*batch) {})
+		},
+		"behind a commit": func(in *installation, ctx context.Context, cancel func()) {
+			in.half(ctx, func(b *batch) {
+				if err := b.end(ctx, kgo.TryCommit); err != nil {
+					in.t.Error(err)
+				}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := start(t, true)
+			in.backlog(n)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			kill(in, ctx, cancel)
+			if _, err := in.try(in.Queue, unknownSensors); err != nil {
+				t.Fatal(err)
+			}
+			in.once(n)
+		})
+	}
+}
+
+// half writes half of the rejects in a transaction, does something with it, and loses its connections.
+func (in *installation) half(ctx context.Context, then func(*batch)) {
+	in.t.Helper()
+	s, err := in.Select(ctx, unknownSensors.Filter)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	client, err := in.takeOver(ctx)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer client.Close()
+	x, err := in.search(ctx, s.Oldest)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	b := batch{q: in.Queue, client: client, request: unknownSensors}
+	err = in.each(ctx, "", s, func(j *Reject) error {
+		if v := unknownSensors.decide(j, x, in.Pipeline.Topics.Partitions); int64(len(b.records)) < s.Rejects/2 {
+			return b.add(ctx, v)
+		}
+		return nil
+	})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	if err := client.BeginTransaction(); err != nil {
+		in.t.Fatal(err)
+	}
+	if err := client.ProduceSync(ctx, b.records...).FirstErr(); err != nil {
+		in.t.Fatal(err)
+	}
+	then(&b)
+}
