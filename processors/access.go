@@ -27,9 +27,7 @@ type Uses struct{ Dedup, Window, Archive, Serve bool }
 // granted. (Reading and writing include describing.) A process asks how far each group is, whatever it does itself.
 func (t Topics) Access(u Uses) []Access {
 	var list []Access
-	topic := func(name string, ops ...kmsg.ACLOperation) {
-		list = append(list, Access{kmsg.ACLResourceTypeTopic, name, ops})
-	}
+	topic := func(name string, ops ...kmsg.ACLOperation) { list = append(list, topicAccess(name, ops...)) }
 	group := func(name goka.Group, member bool) {
 		op := kmsg.ACLOperationDescribe
 		if member {
@@ -50,9 +48,7 @@ func (t Topics) Access(u Uses) []Access {
 		events = append(events, write)
 	}
 	topic(string(t.Events), events...)
-	if u.Dedup {
-		topic(string(t.Rejects), write)
-	}
+	topic(string(t.Rejects), either(u.Dedup, write))
 	table := func(name goka.Table, owned, seen bool) {
 		switch {
 		case owned:
@@ -74,6 +70,11 @@ func (t Topics) Access(u Uses) []Access {
 	group(WindowGroup, u.Window)
 	group(ArchiveGroup, u.Archive)
 	return list
+}
+
+// topicAccess includes the topic's settings, which say how large a message it takes.
+func topicAccess(name string, ops ...kmsg.ACLOperation) Access {
+	return Access{kmsg.ACLResourceTypeTopic, name, append(ops, kmsg.ACLOperationDescribeConfigs)}
 }
 
 // CheckAccess asks the brokers what this user may do. Where something is missing the error names all of it, with the

@@ -192,21 +192,18 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 // access is what the brokers must allow.
 func (s *Stage) access() []Access {
 	const read, write = kmsg.ACLOperationRead, kmsg.ACLOperationWrite
-	topic := func(name string, ops ...kmsg.ACLOperation) Access {
-		return Access{kmsg.ACLResourceTypeTopic, name, ops}
-	}
 	var needs []Access
 	for i, in := range s.Inputs {
 		if s.Loop && i == len(s.Inputs)-1 {
-			needs = append(needs, topic(string(in), read, write))
+			needs = append(needs, topicAccess(string(in), read, write))
 			continue
 		}
-		needs = append(needs, topic(string(in), read))
+		needs = append(needs, topicAccess(string(in), read))
 	}
 	for _, out := range s.Outputs {
-		needs = append(needs, topic(string(out), write))
+		needs = append(needs, topicAccess(string(out), write))
 	}
-	return append(needs, topic(string(goka.GroupTable(s.Group)), read, write),
+	return append(needs, topicAccess(string(goka.GroupTable(s.Group)), read, write),
 		Access{kmsg.ACLResourceTypeGroup, string(s.Group), []kmsg.ACLOperation{read}})
 }
 

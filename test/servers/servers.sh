@@ -41,7 +41,6 @@ all=(kafka registry namenode datanode)
 . "$here/kafka/kafka.sh"
 . "$here/registry/registry.sh"
 . "$here/hdfs/hdfs.sh"
-[ -z "${SERVERS_SECURE:-}" ] || . "$here/secure/secure.sh" # see secure.sh, which sets it
 
 # start_all starts servers side by side, since each takes seconds to come up, and then waits for each in turn.
 start_all() {
@@ -112,4 +111,5 @@ main() {
 	esac
 }
 
+[ -z "${SERVERS_SECURE:-}" ] || . "$here/secure/secure.sh" # see secure.sh, which sets it
 main "$@"

@@ -80,6 +80,7 @@ hdfs_settings=(
 	"dfs.web.authentication.kerberos.keytab=$kerberos/hdfs.keytab"
 	"dfs.block.access.token.enable=true"
 	"dfs.data.transfer.protection=${HDFS_PROTECTION:-privacy}"
+	"dfs.encrypt.data.transfer.cipher.suites=AES/CTR/NoPadding"
 	"ignore.secure.ports.for.testing=true"
 )
 
