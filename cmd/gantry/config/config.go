@@ -82,16 +82,19 @@ type HTTP struct {
 // ServerTLS is the certificate of the server. Empty means plain HTTP.
 type ServerTLS struct{ Cert, Key string }
 
-// Config returns the server's TLS configuration, or nil where it serves plain HTTP.
+// Config returns the server's TLS configuration, which follows its files, or nil where it serves plain HTTP.
 func (t ServerTLS) Config() (*tls.Config, error) {
 	if t.Cert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
+	files := &certificate{cert: t.Cert, key: t.Key}
+	if _, err := files.current(); err != nil {
 		return nil, fmt.Errorf("http.tls: %w", err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current() },
+	}, nil
 }
 
 // Raw is what is promised about traffic-raw.
