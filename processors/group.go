@@ -17,10 +17,13 @@ import (
 
 const (
 	batchRecordsMax = 512
-	// Fetching waits while the partitions that move hold this many records. A partition that has not moved for
-	// stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not hold up the
-	// others: pausing costs a turn of the long poll, so it is not for what merely is busy.
+	// Fetching waits while the partitions that move hold this many records, or this much memory. A partition that has
+	// not moved for stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not
+	// hold up the others: pausing costs a turn of the long poll, so it is not for what merely is busy. What paused ones
+	// hold has a limit too, behind which everything waits for them.
 	queuedMax      = 16384
+	queuedBytesMax = 64 << 20
+	stuckBytesMax  = 256 << 20
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	fetchRetry     = 5 * time.Second
@@ -140,12 +143,17 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 }
 
 func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
+	unreadable := unreadable{client: client}
 	for ctx.Err() == nil {
+		unreadable.resume()
 		fetches := g.fetch(ctx, client)
 		failed := false
 		for _, e := range fetches.Errors() {
 			switch {
 			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed) || errors.Is(e.Err, context.DeadlineExceeded):
+			case errors.Is(e.Err, errUnpackLater):
+			case errors.Is(e.Err, ErrBatchTooLarge):
+				g.fetching.Fail(unreadable.add(e.Topic, e.Partition, e.Err))
 			case errors.Is(e.Err, kerr.FencedInstanceID):
 				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
 			case errors.Is(e.Err, kerr.UnknownTopicID):
@@ -159,7 +167,7 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 				g.fetching.Fail(fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err))
 			}
 		}
-		if !failed {
+		if !failed && !unreadable.any() {
 			g.fetching.Clear()
 		}
 		g.mu.Lock()

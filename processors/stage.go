@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gantry/store"
 )
@@ -104,6 +105,9 @@ func (s *Stage) Run(ctx context.Context) error {
 func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	dir := filepath.Join(s.StateDir, string(s.Group))
 	if err := s.Kafka.Reachable(ctx); err != nil {
+		return err
+	}
+	if err := s.Kafka.CheckAccess(ctx, s.access()); err != nil {
 		return err
 	}
 	adm, err := s.Kafka.Admin()
@@ -208,6 +212,24 @@ func (s *Stage) sizes(ctx context.Context, adm *kadm.Client, opts *store.Options
 		}
 	}
 	return messageBytes(limits, small), nil
+}
+
+// access is what the brokers must allow.
+func (s *Stage) access() []Access {
+	const read, write = kmsg.ACLOperationRead, kmsg.ACLOperationWrite
+	var needs []Access
+	for i, in := range s.Inputs {
+		if s.Loop && i == len(s.Inputs)-1 {
+			needs = append(needs, topicAccess(string(in), read, write))
+			continue
+		}
+		needs = append(needs, topicAccess(string(in), read))
+	}
+	for _, out := range slices.Concat(s.Sends, s.Large) {
+		needs = append(needs, topicAccess(string(out), write))
+	}
+	return append(needs, topicAccess(string(goka.GroupTable(s.Group)), read, write),
+		Access{kmsg.ACLResourceTypeGroup, string(s.Group), []kmsg.ACLOperation{read}})
 }
 
 func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {

@@ -36,6 +36,8 @@ type Kafka struct {
 	TLS     TLS
 	SASL    SASL
 	Version string // protocol version, as sarama.ParseKafkaVersion reads it
+	// BatchBytesMax is the memory that a compressed batch may take when it is unpacked.
+	BatchBytesMax int
 }
 
 // TLS is the client side of an encrypted connection.
@@ -65,6 +67,14 @@ type Archive struct {
 	URL           string // hdfs://namenode:port/folder or file:///folder; empty: nothing is archived
 	FlushInterval time.Duration
 	FlushRows     int
+	Kerberos      Kerberos
+}
+
+// Kerberos is how to prove to HDFS who one is. Without a principal HDFS is told a name, and believes it.
+type Kerberos struct {
+	Principal, Keytab, Config string
+	Namenode                  string // its principal
+	Protection                string // none, authentication, integrity, privacy
 }
 
 // HTTP is the server.
@@ -77,16 +87,19 @@ type HTTP struct {
 // ServerTLS is the certificate of the server. Empty means plain HTTP.
 type ServerTLS struct{ Cert, Key string }
 
-// Config returns the server's TLS configuration, or nil where it serves plain HTTP.
+// Config returns the server's TLS configuration, which follows its files, or nil where it serves plain HTTP.
 func (t ServerTLS) Config() (*tls.Config, error) {
 	if t.Cert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
+	files := &certificate{cert: t.Cert, key: t.Key}
+	if _, err := files.current(); err != nil {
 		return nil, fmt.Errorf("http.tls: %w", err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current() },
+	}, nil
 }
 
 // Raw is what is promised about traffic-raw.
