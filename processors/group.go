@@ -40,6 +40,7 @@ type Group struct {
 	name  goka.Group
 	log   *slog.Logger
 	align *Alignment // nil: nothing is held back
+	stand *standby   // nil: nobody follows the partitions of others
 
 	fetching, committing *Condition
 	begun                func() // a session has begun; nil where nobody wants to know
@@ -76,8 +77,15 @@ func (g *Group) Builder() goka.ConsumerGroupBuilder {
 
 // Consume runs the handler on the partitions of the group until ctx ends or the handler fails.
 func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
+	process := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if g.stand != nil {
+		defer g.stand.close()
+		if err := g.stand.ahead(ctx); err != nil {
+			return fmt.Errorf("read the tables of %s ahead: %w", g.name, err)
+		}
+	}
 	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
 		// Range gives a member the same partitions of every topic. goka cannot do with a cooperative protocol.
@@ -119,10 +127,13 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	}
 	g.poll(ctx, client, cancel)
 	endErr := g.end(true)
+	if err := g.kafka.Leave(process, client, g.name); err != nil {
+		g.log.Warn("the process has not left its group", "error", err)
+	}
 	client.CloseAllowingRebalance()
 	cancel(nil)
 	watching.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, ErrLeaving) {
 		return errors.Join(cause, endErr)
 	}
 	return endErr
@@ -207,11 +218,21 @@ func (g *Group) begin(
 	g.session = s
 	g.mu.Unlock()
 	g.log.Info("partitions assigned", "partitions", parts)
+	var owned []int32 // the same of every topic
+	for _, ps := range parts {
+		owned = ps
+	}
+	if g.stand != nil {
+		g.stand.release(owned)
+	}
 	if err := h.Setup(s); err != nil {
 		return fmt.Errorf("set up partitions: %w", err)
 	}
 	if ctx.Err() != nil {
 		return nil
+	}
+	if g.stand != nil {
+		g.stand.follow(ctx, owned)
 	}
 	if g.begun != nil {
 		g.begun()
@@ -240,6 +261,7 @@ func (g *Group) end(owned bool) error {
 	if s == nil {
 		return nil
 	}
+	started := time.Now()
 	s.cancel()
 	s.wg.Wait()
 	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
@@ -257,6 +279,7 @@ func (g *Group) end(owned bool) error {
 	if err != nil {
 		return fmt.Errorf("release partitions: %w", err)
 	}
+	g.log.Info("partitions given up", "partitions", s.parts, "lost", !owned, "took", time.Since(started).String())
 	return nil
 }
 

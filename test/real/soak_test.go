@@ -52,6 +52,8 @@ func TestSoak(t *testing.T) {
 	archiveURL := freshArchive(t)
 	f := newFleet(t, chaosFolder(t), archiveURL, 0, soakArgs...)
 	s := newSoak(t, f)
+	title := fmt.Sprintf("%v at %d readings a second, a kill -9 each %v", duration, rate, soakKill)
+	t.Cleanup(func() { s.write(title) }) // also what there is when it fails
 	f.start(s.survivor)
 	f.start(s.victim)
 	sensors := rate * 6 // one reading in 6 seconds of each, ten in a window
@@ -63,7 +65,6 @@ func TestSoak(t *testing.T) {
 	if code := feeding.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Fatalf("simulate ended with %d", code)
 	}
-	s.write(fmt.Sprintf("%v at %d readings a second, a kill -9 each %v", duration, rate, soakKill))
 	s.caughtUp()
 	f.stopAll()
 	s.prove(feeding.Out.Bytes(), archiveURL)

@@ -24,6 +24,7 @@ type traffic struct {
 	start  time.Time // of the first reading
 	next   int       // number of the next one
 	quiet  bool      // every other sensor sends nothing
+	placed string    // stands before a sensor's name in the keys of its readings, which then are not keyed by sensor
 	client *kgo.Client
 	failed chan error // the first error
 	cancel context.CancelFunc
@@ -127,7 +128,7 @@ func (f *traffic) send(ctx context.Context, now time.Time) {
 		f.model.Add(r, now.UnixMilli())
 		f.sent++
 		f.client.Produce(ctx, &kgo.Record{
-			Key: []byte(r.SensorID), Value: codecs.AppendRawJSON(nil, &r), Timestamp: now,
+			Key: []byte(f.placed + r.SensorID), Value: codecs.AppendRawJSON(nil, &r), Timestamp: now,
 		}, f.acknowledged)
 	}
 	f.next++

@@ -3,6 +3,7 @@ package real
 import (
 	"context"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestZombie(t *testing.T) {
 			z.fleet.stop(owner)
 			z.feed.model.Check(t, z.reader.Outcomes)
 			harness.ArchiveHolds(t, z.fleet.archive, z.reader.Outcomes)
-			clean(t, append(chaosArgs, "--archive", "--archive.url", z.fleet.archive)...)
+			clean(t, slices.Concat(chaosArgs, []string{"--archive", "--archive.url", z.fleet.archive})...)
 		})
 	}
 }
@@ -79,7 +80,7 @@ func raise(t *testing.T) *zombie {
 	freshCluster(t)
 	createTopics(t)
 	z := &zombie{t: t}
-	z.fleet = newFleet(t, chaosFolder(t), freshArchive(t), 0, append(chaosArgs, "--archive.flushInterval", "1s")...)
+	z.fleet = newFleet(t, chaosFolder(t), freshArchive(t), 0, slices.Concat(chaosArgs, flushSoon)...)
 	z.paused, z.other = z.fleet.add(), z.fleet.add()
 	z.feed = newTraffic(t, seed, zombieSensors, chaosWindow, time.Now().Add(-10*time.Minute))
 	z.feed.burst(t, zombieBacklog)
