@@ -32,21 +32,8 @@ func TestRedrivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	pipeline := runApp(t, a)
-	now := time.Now().UnixMilli()
-	var readings, sensors []*kgo.Record
-	for i := range rejects {
-		s := codecs.Sensor{SensorID: fmt.Sprintf("d%04d", i), Latitude: 34, Longitude: -118}
-		r := codecs.RawReading{SensorID: s.SensorID, Timestamp: codecs.Some(now), SpeedMPH: codecs.Some(55.0)}
-		readings = append(readings, &kgo.Record{Key: []byte(s.SensorID), Value: codecs.AppendRawJSON(nil, &r)})
-		sensors = append(sensors, &kgo.Record{
-			Key: []byte(s.SensorID), Value: codecs.AppendSensorJSON(nil, &s),
-			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
-		})
-	}
-	produce(t, readings)
 	outcomes := harness.NewReader(t, brokers(t))
-	outcomes.Until(t, "the rejects", func(o *harness.Outcomes) bool { return len(o.Rejects) >= rejects })
-	produce(t, sensors)
+	backlog(t, outcomes, "a", rejects/2)
 
 	command := []string{"dlq", "redrive", "--reason", "unknown_sensor"}
 	for i := range kills {
@@ -59,6 +46,7 @@ func TestRedrivers(t *testing.T) {
 		}
 		t.Logf("kill %d after %v, of one that had ended: %v", i+1, life, p.Cmd.ProcessState.Exited())
 	}
+	backlog(t, outcomes, "b", rejects/2) // so that there is something left, whatever those have sent
 	overtake(t, func() {
 		code, stdout, stderr := run(t, append(command, "--json")...)
 		var result struct {
@@ -66,14 +54,12 @@ func TestRedrivers(t *testing.T) {
 			AlreadyRedriven int `json:"already_redriven"`
 		}
 		if err := json.Unmarshal([]byte(stdout), &result); code != 0 || err != nil ||
-			result.Sent+result.AlreadyRedriven != rejects {
+			result.Sent+result.AlreadyRedriven != rejects || result.Sent < rejects/2 {
 			t.Errorf("%d, %v, %+v: %s", code, err, result, stderr)
 		}
 		t.Logf("killed redrivers had sent %d, the last one %d", result.AlreadyRedriven, result.Sent)
 	})
-	outcomes.Until(t, "the redriven readings", func(o *harness.Outcomes) bool {
-		return len(o.Readings) >= rejects || len(o.Rejects) > rejects
-	})
+	outcomes.Until(t, "the redriven readings", func(o *harness.Outcomes) bool { return len(o.Readings) >= rejects })
 	pipeline.stop()
 
 	code, stdout, stderr := run(t, "verify", "--json", "--window.idleTimeout", "1s")
@@ -92,6 +78,26 @@ func TestRedrivers(t *testing.T) {
 	}
 }
 
+// backlog gives the pipeline n rejects of sensors that are known afterwards.
+func backlog(t *testing.T, r *harness.Reader, prefix string, n int) {
+	t.Helper()
+	now := time.Now().UnixMilli()
+	var readings, sensors []*kgo.Record
+	for i := range n {
+		s := codecs.Sensor{SensorID: fmt.Sprintf("%s%04d", prefix, i), Latitude: 34, Longitude: -118}
+		r := codecs.RawReading{SensorID: s.SensorID, Timestamp: codecs.Some(now), SpeedMPH: codecs.Some(55.0)}
+		readings = append(readings, &kgo.Record{Key: []byte(s.SensorID), Value: codecs.AppendRawJSON(nil, &r)})
+		sensors = append(sensors, &kgo.Record{
+			Key: []byte(s.SensorID), Value: codecs.AppendSensorJSON(nil, &s),
+			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
+		})
+	}
+	before := len(r.Rejects)
+	produce(t, readings)
+	r.Until(t, "the rejects", func(o *harness.Outcomes) bool { return len(o.Rejects) >= before+n })
+	produce(t, sensors)
+}
+
 func produce(t *testing.T, records []*kgo.Record) {
 	t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
@@ -105,8 +111,7 @@ func produce(t *testing.T, records []*kgo.Record) {
 	}
 }
 
-// overtake runs a redriver that does something else between its look and what it sends, and wants it to be refused
-// where it has anything to send.
+// overtake runs a redriver that does something else between its look and what it sends, and wants it to be refused.
 func overtake(t *testing.T, meanwhile func()) {
 	t.Helper()
 	schemas := registryClient(t, setting(t, "GANTRY_REGISTRY_URL"))
@@ -136,7 +141,7 @@ func overtake(t *testing.T, meanwhile func()) {
 		}
 		return nil
 	})
-	if !looked || sent > 0 || err != nil && !errors.Is(err, deadletter.ErrFenced) {
+	if !looked || sent > 0 || !errors.Is(err, deadletter.ErrFenced) {
 		t.Errorf("overtaken %v, it sent %d: %v", looked, sent, err)
 	}
 	t.Logf("the one that was overtaken ended with %v", err)

@@ -24,7 +24,7 @@ type Options struct {
 	// the records behind it back.
 	Stall time.Duration
 
-	// Progress is called from time to time with records read and to read. It may be nil.
+	// Progress is called from time to time with offsets read and to read. It may be nil.
 	Progress func(stage string, done, total int64)
 
 	Now func() time.Time

@@ -75,14 +75,14 @@ var (
 
 // read gives the committed records of the spans to a function, in the order of each partition.
 func (q *Queue) read(ctx context.Context, stage string, topics map[string]spans, each func(*kgo.Record) error) error {
-	left := make(map[spotOfTopic]int64) // the ends of what is not read yet
+	left := make(map[spotOfTopic]span) // what is not read yet
 	from := make(map[string]map[int32]kgo.Offset)
 	var done, total int64
 	for topic, s := range topics {
 		from[topic] = make(map[int32]kgo.Offset)
 		for p, x := range s {
 			if x.from < x.to {
-				left[spotOfTopic{topic, int32(p)}] = x.to
+				left[spotOfTopic{topic, int32(p)}] = x
 				from[topic][int32(p)] = kgo.NewOffset().At(x.from)
 				total += x.to - x.from
 			}
@@ -109,16 +109,17 @@ func (q *Queue) read(ctx context.Context, stage string, topics map[string]spans,
 		for iter := fetches.RecordIter(); !iter.Done(); {
 			r := iter.Next()
 			at := spotOfTopic{r.Topic, r.Partition}
-			end, ok := left[at]
+			x, ok := left[at]
 			if !ok {
 				continue
 			}
-			if r.Offset+1 >= end {
+			next := min(r.Offset+1, x.to) // offsets may be absent: what was aborted, and the last ones too
+			done += next - x.from
+			if left[at] = (span{next, x.to}); next == x.to {
 				delete(left, at)
 				client.PauseFetchPartitions(map[string][]int32{r.Topic: {r.Partition}})
 			}
-			done++
-			if r.Offset >= end || r.Attrs.IsControl() {
+			if r.Offset >= x.to || r.Attrs.IsControl() {
 				continue
 			}
 			if err := each(r); errors.Is(err, errEnough) {
@@ -128,7 +129,7 @@ func (q *Queue) read(ctx context.Context, stage string, topics map[string]spans,
 			}
 		}
 		if q.o.Progress != nil {
-			q.o.Progress(stage, min(done, total), total)
+			q.o.Progress(stage, done, total)
 		}
 	}
 	return nil
