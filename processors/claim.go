@@ -97,6 +97,7 @@ func (c *claim) next() *Batch {
 		return nil
 	}
 	b := NewBatch(c.topic, c.partition, c.queue[:n:n])
+	b.Unread = c.s.unread(topicPartition{c.topic, c.partition})
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {
 		c.queue = nil

@@ -24,6 +24,7 @@ const (
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	fetchRetry     = 5 * time.Second
+	resumeTimeout  = 30 * time.Second
 	commitInterval = 500 * time.Millisecond
 	fetchBytesMax  = 2 << 20
 	fetchPartition = 256 << 10
@@ -92,7 +93,6 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
-		kgo.AdjustFetchOffsetsFn(g.resume),
 		// NewClient may not have returned yet when the first assignment comes.
 		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, parts map[string][]int32) {
 			if err := g.begin(ctx, client, parts, h, cancel); err != nil {
@@ -185,8 +185,8 @@ func (g *Group) begin(
 	s := &session{
 		g: g, client: client, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
 		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
-		committed: make(map[topicPartition]commitment),
-		room:      make(chan struct{}, 1),
+		committed: make(map[topicPartition]commitment), holes: make(map[topicPartition][]Hole),
+		room: make(chan struct{}, 1),
 	}
 	if g.align != nil {
 		g.align.begin(parts[g.align.topic])
@@ -198,6 +198,10 @@ func (g *Group) begin(
 				messages: make(chan *sarama.ConsumerMessage), arrived: make(chan struct{}, 1),
 			}
 		}
+	}
+	if err := s.resume(ctx); err != nil {
+		cancel()
+		return err
 	}
 	g.mu.Lock()
 	g.session = s
@@ -223,23 +227,6 @@ func (g *Group) begin(
 		go c.consume()
 	}
 	return nil
-}
-
-// resume notes where the partitions of the session go on, so that what was deleted before it was read is noticed.
-func (g *Group) resume(
-	_ context.Context, offsets map[string]map[int32]kgo.Offset,
-) (map[string]map[int32]kgo.Offset, error) {
-	g.mu.Lock()
-	s := g.session
-	g.mu.Unlock()
-	for topic, parts := range offsets {
-		for p, o := range parts {
-			if at := o.EpochOffset().Offset; s != nil && at >= 0 {
-				s.resume(topicPartition{topic, p}, at)
-			}
-		}
-	}
-	return offsets, nil
 }
 
 // end finishes the session: goka closes its tables in Cleanup, which waits for what is in flight; what was marked until

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -111,17 +112,9 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	}
 	table := string(goka.GroupTable(s.Group))
 	opts := store.DefaultOptions()
-	// What the topics take is asked for each time: an operator may have changed it, and this be the reason for the try.
-	batchBytes, err := messageBytes(ctx, adm, append([]string{table}, s.Sends...))
+	batchBytes, err := s.sizes(ctx, adm, &opts)
 	if err != nil {
 		return err
-	}
-	if len(s.Large) > 0 {
-		limit, err := messageBytes(ctx, adm, s.Large)
-		if err != nil {
-			return err
-		}
-		opts.RecordBytesMax = store.RecordBytesMax(limit)
 	}
 	transport, err := store.NewKafkaTransport(batchBytes, s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
 	if err != nil {
@@ -183,6 +176,29 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		return cause
 	}
 	return err
+}
+
+// sizes asks for what the topics take, each time anew: an operator may have changed it, and this be the reason for the
+// try. It sets the largest record, and returns the largest batch for the topics that are not large. Where a topic that
+// carries messages onwards has come to take less than they may be, the stage waits: it would have to cut them.
+func (s *Stage) sizes(ctx context.Context, adm *kadm.Client, opts *store.Options) (batchBytes int, err error) {
+	small := append([]string{string(goka.GroupTable(s.Group))}, s.Sends...)
+	source := string(s.Inputs[0])
+	limits, err := messageLimits(ctx, adm, slices.Concat(small, s.Large, []string{source}))
+	if err != nil {
+		return 0, err
+	}
+	if len(s.Large) > 0 {
+		opts.RecordBytesMax = store.RecordBytesMax(messageBytes(limits, s.Large))
+	}
+	for _, topic := range s.Large {
+		limit, known := limits[topic]
+		if need := limits[source] + headersBytesMax; known && limit < need {
+			return 0, fmt.Errorf("%w: max.message.bytes of %s is %d, and messages of %s need %d there with their headers",
+				store.ErrRecordSize, topic, limit, source, need)
+		}
+	}
+	return messageBytes(limits, small), nil
 }
 
 func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {

@@ -29,6 +29,7 @@ const (
 	KindRedrivenTwice    Kind = "redriven_twice"    // two raw records send the same reject again
 	KindRedriveUnfit     Kind = "redrive_unfit"     // a raw record sends again what was not rejected
 	KindAbsentOffset     Kind = "absent_offset"     // an offset of an outcome topic holds no record
+	KindDeletedUnread    Kind = "deleted_unread"    // records were deleted before they were read
 )
 
 // Exception is something that does not fit, and where.

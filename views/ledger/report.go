@@ -20,6 +20,8 @@ type Totals struct {
 	Missing  int64 `json:"missing"`  // no outcome, and there must be one
 	Holes    int64 `json:"holes"`    // offsets without a record: markers and aborted records of transactions
 
+	DeletedUnread int64 `json:"deleted_unread"` // offsets of traffic-raw and traffic-events, gone before they were read
+
 	RejectedBy map[string]int64 `json:"rejected_by"` // Rejected by reason
 
 	Repeats         int64 `json:"repeats"`          // equal repeats of readings, rejects and windows
@@ -116,6 +118,8 @@ func (l *Ledger) Close() *Report {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))
 	}
 	report.Redrives = l.closeRedrives()
+	l.closeUnread(l.o.RawTopic, l.x.Raw)
+	l.closeUnread(l.o.EventsTopic, l.x.Events)
 	report.Totals = l.totals
 	report.Exceptions = append([]Exception{}, l.exceptions...) // [] in JSON where there is none
 	slices.SortStableFunc(report.Exceptions, func(a, b Exception) int {
@@ -148,6 +152,20 @@ func (l *Ledger) closeOutcomes(topic string, partitions []outcomePartition, span
 		for _, a := range p.absent {
 			l.except(KindAbsentOffset, codecs.Source{Topic: topic, Partition: int32(i), Offset: a.from}, "",
 				"%s absent from the partition", numbers("offset", a.from, a.to-1))
+		}
+	}
+}
+
+// closeUnread reports what was deleted before it was read. Like the outcomes of old records it expires: it is no
+// exception any more when outcomes of what arrived at that time may be gone.
+func (l *Ledger) closeUnread(topic string, spans []Span) {
+	for p, s := range spans {
+		for _, u := range s.Unread {
+			l.totals.DeletedUnread += u.To - u.From
+			if u.NoticedAt > l.x.ExpiredUntil {
+				l.except(KindDeletedUnread, codecs.Source{Topic: topic, Partition: int32(p), Offset: u.From}, "",
+					"%s gone: deleted before they were read", numbers("offset", u.From, u.To-1))
+			}
 		}
 	}
 }
