@@ -14,7 +14,7 @@ VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
-.PHONY: servers servers-stop servers-wipe test-real chaos soak
+.PHONY: servers servers-stop servers-wipe test-real test-readers simulate chaos soak
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,18 @@ servers-wipe: ## Stop those servers and remove their data
 
 test-real: ## Run the suites that need those servers (make servers)
 	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
+
+test-readers: ## Let pyarrow, DuckDB and Spark (needs Java) read an archive; on HDFS too where it runs
+	@test -x .readers/bin/python || python3 -m venv .readers
+	@.readers/bin/pip install -q -r test/readers/requirements.txt
+	@if test/servers/servers.sh status 2>/dev/null | grep -q '^namenode: running'; then \
+		eval "$$(test/servers/servers.sh env)"; fi; \
+	GANTRY_READERS_PYTHON=$(CURDIR)/.readers/bin/python $(GO) test -v -count 1 -timeout 20m ./test/readers
+
+simulate: ## Run SEEDS schedules (10000) of a simulated world, or SEED alone with its story: MASK, STEPS, WITHOUT
+	$(GO) test -count 1 -timeout 10h -v ./test/simulate $(if $(SEED),-run 'TestSeed$$$$' -args -seed $(SEED) \
+		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(WITHOUT),-without '$(WITHOUT)'), \
+		-run TestSchedules -args -seeds $(or $(SEEDS),10000) $(if $(FIRST),-first $(FIRST)))
 
 chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 a second), KEYED=0
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \

@@ -124,6 +124,9 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (cre
 			continue // another process was faster
 		}
 		if err != nil {
+			if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+				err = fmt.Errorf("this user may not: run gantry topics create once as one who may, or grant CREATE on it: %w", err)
+			}
 			return created, fmt.Errorf("create topic %s: %w", s.Name, err)
 		}
 		created = append(created, s.Name)

@@ -17,10 +17,13 @@ import (
 
 const (
 	batchRecordsMax = 512
-	// Fetching waits while the partitions that move hold this many records. A partition that has not moved for
-	// stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not hold up the
-	// others: pausing costs a turn of the long poll, so it is not for what merely is busy.
+	// Fetching waits while the partitions that move hold this many records, or this much memory. A partition that has
+	// not moved for stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not
+	// hold up the others: pausing costs a turn of the long poll, so it is not for what merely is busy. What paused ones
+	// hold has a limit too, behind which everything waits for them.
 	queuedMax      = 16384
+	queuedBytesMax = 64 << 20
+	stuckBytesMax  = 256 << 20
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	fetchRetry     = 5 * time.Second
@@ -40,6 +43,7 @@ type Group struct {
 	name  goka.Group
 	log   *slog.Logger
 	align *Alignment // nil: nothing is held back
+	stand *standby   // nil: nobody follows the partitions of others
 
 	fetching, committing *Condition
 	begun                func() // a session has begun; nil where nobody wants to know
@@ -76,8 +80,15 @@ func (g *Group) Builder() goka.ConsumerGroupBuilder {
 
 // Consume runs the handler on the partitions of the group until ctx ends or the handler fails.
 func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
+	process := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if g.stand != nil {
+		defer g.stand.close()
+		if err := g.stand.ahead(ctx); err != nil {
+			return fmt.Errorf("read the tables of %s ahead: %w", g.name, err)
+		}
+	}
 	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
 		// Range gives a member the same partitions of every topic. goka cannot do with a cooperative protocol.
@@ -119,22 +130,30 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	}
 	g.poll(ctx, client, cancel)
 	endErr := g.end(true)
+	if err := g.kafka.Leave(process, client, g.name); err != nil {
+		g.log.Warn("the process has not left its group", "error", err)
+	}
 	client.CloseAllowingRebalance()
 	cancel(nil)
 	watching.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, ErrLeaving) {
 		return errors.Join(cause, endErr)
 	}
 	return endErr
 }
 
 func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
+	unreadable := unreadable{client: client}
 	for ctx.Err() == nil {
+		unreadable.resume()
 		fetches := g.fetch(ctx, client)
 		failed := false
 		for _, e := range fetches.Errors() {
 			switch {
 			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed) || errors.Is(e.Err, context.DeadlineExceeded):
+			case errors.Is(e.Err, errUnpackLater):
+			case errors.Is(e.Err, ErrBatchTooLarge):
+				g.fetching.Fail(unreadable.add(e.Topic, e.Partition, e.Err))
 			case errors.Is(e.Err, kerr.FencedInstanceID):
 				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
 			case errors.Is(e.Err, kerr.UnknownTopicID):
@@ -148,7 +167,7 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 				g.fetching.Fail(fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err))
 			}
 		}
-		if !failed {
+		if !failed && !unreadable.any() {
 			g.fetching.Clear()
 		}
 		g.mu.Lock()
@@ -207,11 +226,21 @@ func (g *Group) begin(
 	g.session = s
 	g.mu.Unlock()
 	g.log.Info("partitions assigned", "partitions", parts)
+	var owned []int32 // the same of every topic
+	for _, ps := range parts {
+		owned = ps
+	}
+	if g.stand != nil {
+		g.stand.release(owned)
+	}
 	if err := h.Setup(s); err != nil {
 		return fmt.Errorf("set up partitions: %w", err)
 	}
 	if ctx.Err() != nil {
 		return nil
+	}
+	if g.stand != nil {
+		g.stand.follow(ctx, owned)
 	}
 	if g.begun != nil {
 		g.begun()
@@ -240,6 +269,7 @@ func (g *Group) end(owned bool) error {
 	if s == nil {
 		return nil
 	}
+	started := time.Now()
 	s.cancel()
 	s.wg.Wait()
 	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
@@ -257,6 +287,7 @@ func (g *Group) end(owned bool) error {
 	if err != nil {
 		return fmt.Errorf("release partitions: %w", err)
 	}
+	g.log.Info("partitions given up", "partitions", s.parts, "lost", !owned, "took", time.Since(started).String())
 	return nil
 }
 

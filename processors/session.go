@@ -199,6 +199,9 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 	}
 	c.mu.Lock()
 	c.queue = append(c.queue, p.Records...)
+	for _, r := range p.Records {
+		c.memory += recordMemory(r)
+	}
 	c.mu.Unlock()
 	select {
 	case c.arrived <- struct{}{}:
@@ -246,7 +249,7 @@ func (s *session) unread(tp topicPartition) []Hole {
 
 // waitForRoom waits until the partitions that move have worked off most of what they hold.
 func (s *session) waitForRoom() {
-	for s.ctx.Err() == nil && s.held() > queuedMax {
+	for s.ctx.Err() == nil && s.held().full() {
 		select {
 		case <-s.ctx.Done():
 		case <-s.room:
@@ -255,19 +258,31 @@ func (s *session) waitForRoom() {
 	}
 }
 
-// held counts the records of the partitions that move, and pauses those that do not.
-func (s *session) held() (n int) {
+// holdings is what a session has fetched and not handed on.
+type holdings struct {
+	records, moving int // records of the partitions that move, and their bytes
+	all             int // bytes
+}
+
+func (h holdings) full() bool {
+	return h.records > queuedMax || h.moving > queuedBytesMax || h.all > stuckBytesMax
+}
+
+// held counts what the partitions hold, and pauses those that do not move.
+func (s *session) held() (h holdings) {
 	for _, c := range s.claims {
 		c.mu.Lock()
 		stuck := !c.paused && len(c.queue) > 0 && time.Since(c.moved) > stuckAfter
 		c.paused = c.paused || stuck
 		if !c.paused {
-			n += len(c.queue)
+			h.records += len(c.queue)
+			h.moving += c.memory
 		}
+		h.all += c.memory
 		c.mu.Unlock()
 		if stuck {
 			s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 		}
 	}
-	return n
+	return h
 }

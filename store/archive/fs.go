@@ -2,17 +2,21 @@ package archive
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
 )
 
 // Reader is the part of a file system that readers of an archive need. Names are slash-separated, relative to the
-// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Files are small (one batch), so that they
-// are read whole.
+// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Most files are small (one batch), and are
+// read whole; that of a sealed hour may be large.
 type Reader interface {
 	// ReadFile returns the content of a file. A missing one is fs.ErrNotExist.
 	ReadFile(name string) ([]byte, error)
+	// CopyTo writes the content of a file to w, without holding all of it. A missing one is fs.ErrNotExist. After an
+	// error a part may have been written.
+	CopyTo(w io.Writer, name string) error
 	// List returns what stands in a folder, by name. A missing folder is empty.
 	List(dir string) ([]Entry, error)
 	// Exists tells whether there is a file or folder of that name.
@@ -27,6 +31,8 @@ type FS interface {
 	// WriteFile creates a file that must not exist (else fs.ErrExist), in a folder that must (else fs.ErrNotExist), and
 	// returns when all of data is safely stored. After an error a part of it may be left under the name.
 	WriteFile(name string, data []byte) error
+	// WriteFrom is WriteFile for size bytes that are read from r; a source that gives fewer is an error.
+	WriteFrom(name string, r io.Reader, size int64) error
 	// CreateExclusive creates a file with its whole content in one step: of several callers exactly one succeeds, the
 	// others get fs.ErrExist, and nobody ever sees a part of the content. A call that is interrupted may leave a name
 	// that begins with "." + path.Base(name) + "." beside it; Remove clears it.
@@ -52,7 +58,10 @@ type Entry struct {
 // Open opens the file system of an archive URL: file:///folder, or hdfs://namenode:port/folder with further namenodes
 // of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created.
 // HDFS need not answer yet: see NewHDFS.
-func Open(url string) (FS, error) {
+func Open(url string) (FS, error) { return OpenAs(url, Kerberos{}) }
+
+// OpenAs is Open for an HDFS that wants Kerberos; the principal is the user then.
+func OpenAs(url string, k Kerberos) (FS, error) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {
 		return nil, fmt.Errorf("archive URL %q: expected file:///folder or hdfs://namenode:port/folder", url)
@@ -74,6 +83,12 @@ func Open(url string) (FS, error) {
 		}
 		if user := os.Getenv("HADOOP_USER_NAME"); user != "" {
 			o.User = user
+		}
+		if o.Login, err = k.Login(); err != nil {
+			return nil, fmt.Errorf("archive URL %q: %w", url, err)
+		}
+		if k.Principal != "" {
+			o.User = k.Principal
 		}
 		return NewHDFS(o), nil
 	default:

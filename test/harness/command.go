@@ -68,11 +68,12 @@ func environ() []string {
 
 // Process is a gantry that runs by itself, in an empty folder.
 type Process struct {
-	Name   string
-	Cmd    *exec.Cmd
-	Out    bytes.Buffer  // what it has printed; to be read when it has exited
-	Log    bytes.Buffer  // likewise; empty where it went elsewhere
-	Exited chan struct{} // closed when it has
+	Name    string
+	Cmd     *exec.Cmd
+	Started time.Time
+	Out     bytes.Buffer  // what it has printed; to be read when it has exited
+	Log     bytes.Buffer  // likewise; empty where it went elsewhere
+	Exited  chan struct{} // closed when it has
 }
 
 // Launch starts a process, which is killed at the end of the test. Its log is printed where the test has failed.
@@ -100,6 +101,7 @@ func launch(t *testing.T, name string, log *os.File, env, args []string) *Proces
 	if log != nil {
 		p.Cmd.Stderr = log
 	}
+	p.Started = time.Now()
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,11 @@ var groups = []string{string(processors.DedupGroup), string(processors.WindowGro
 // freshCluster deletes what earlier runs have left: members that were killed, groups, topics.
 func freshCluster(t *testing.T) {
 	t.Helper()
-	adm := harness.Admin(t, brokers(t))
+	wipe(t, harness.Admin(t, brokers(t)))
+}
+
+func wipe(t *testing.T, adm *kadm.Client) {
+	t.Helper()
 	harness.Await(t, "the groups to be deleted", func() bool { return deleteGroups(t.Context(), adm) == nil })
 	var topics []string
 	for _, s := range processors.DefaultTopics().Specs(false) {

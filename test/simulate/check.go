@@ -95,7 +95,7 @@ func (w *world) checkArchive() {
 			w.fail("archive/%d holds what is before %d of %d, but for %v", part, s.Archived, s.End, s.Holes)
 		}
 	}
-	a, err := ledger.NewArchive(topicEvents, spans)
+	a, err := ledger.NewArchive(topicEvents, spans, nil)
 	w.must(err)
 	w.each(topicEvents, a.Event)
 	for name, err := range archive.Walk(w.files, archive.TableRaw) {
@@ -112,6 +112,25 @@ func (w *world) checkArchive() {
 	}
 	if report := a.Close(); !report.OK() {
 		w.fail("the archive has exceptions; the first: %+v", report.Exceptions[0])
+	}
+}
+
+// checkMended fails where the last record of a key is not its newest value, although the owner has settled on the
+// changelog as it is: compaction would keep the old one alone.
+func (w *world) checkMended(r role, part int32) {
+	last := make(map[string]int64)
+	for _, rec := range w.log(r.table(), part) {
+		if rec != nil {
+			applied, _, err := store.SplitValue(rec.Value)
+			w.must(err)
+			last[string(rec.Key)] = applied
+		}
+	}
+	for _, s := range sensors {
+		if newest, ok := w.watch.applied[r][s.id]; ok && s.part == part && last[s.id] != newest {
+			w.fail("the last record of %s in the changelog of %v/%d is as of %d, and an earlier one as of %d", s.id, r, part,
+				last[s.id], newest)
+		}
 	}
 }
 

@@ -97,7 +97,9 @@ func newWorld(o Options) *world {
 	w.archiving = w.some(3) > 0
 	w.flushRows = 4 + w.some(20)
 	w.handlers = newHandlers()
-	w.takeOut(o.Without)
+	if o.Without != "" {
+		w.must(w.takeOut(o.Without))
+	}
 	w.feed = w.drawFeed(20 + w.some(50))
 	for id := range processCount {
 		w.processes = append(w.processes, &process{w: w, id: id + 1, cond: down})
@@ -218,6 +220,7 @@ func (w *world) day(r role, part int32) {
 	if l == nil || !l.recovered || l.offset() != w.log(r.table(), part).end()-1 {
 		return
 	}
+	w.checkMended(r, part)
 	w.tell("the changelog of %v/%d is compacted, %d records go", r, part, w.logs[r.table()][part].compact())
 }
 
@@ -261,5 +264,3 @@ func (w *world) sendSilence(v *codecs.SensorSilence) {
 		Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSilence)}},
 	})
 }
-
-func (w *world) fileName(name string) string { return name }

@@ -275,7 +275,7 @@ func TestRedriversAtOnce(t *testing.T) {
 	first := open(t, in.Pipeline)
 	overtaken := false
 	first.o.Progress = func(stage string, done, total int64) {
-		if stage != stageRedrives || done < total || overtaken {
+		if stage != StageRedrives || done < total || overtaken {
 			return
 		}
 		overtaken = true
@@ -389,7 +389,7 @@ func (in *installation) half(ctx context.Context, before func(), then func(*batc
 		in.t.Fatal(err)
 	}
 	b := batch{q: in.Queue, client: client, request: unknownSensors}
-	err = in.each(ctx, stageRejects, s, func(j *Reject) error {
+	err = in.each(ctx, StageRejects, s, func(j *Reject) error {
 		if v := unknownSensors.decide(j, x, in.Pipeline.Topics.Partitions); int64(len(b.records)) < s.Rejects/2 {
 			return b.add(ctx, v)
 		}

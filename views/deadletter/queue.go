@@ -24,7 +24,7 @@ type Options struct {
 	// the records behind it back.
 	Stall time.Duration
 
-	// Progress is called from time to time with records read and to read. It may be nil.
+	// Progress is called from time to time with offsets read and to read. It may be nil.
 	Progress func(stage string, done, total int64)
 
 	Now func() time.Time
@@ -37,9 +37,9 @@ func DefaultOptions() Options {
 
 // Stages that Progress is told of.
 const (
-	stageRejects  = "rejects"
-	stageRedrives = "redrives"
-	stageOutcomes = "outcomes"
+	StageRejects  = "rejects"
+	StageRedrives = "redrives"
+	StageOutcomes = "outcomes"
 )
 
 // Queue is traffic-rejects, with what became of its records.
@@ -92,7 +92,7 @@ func (q *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	if s.rejects, err = q.since(ctx, topic, all, f.Since-clockSkew.Milliseconds()); err != nil {
 		return nil, err
 	}
-	err = q.each(ctx, stageRejects, s, func(j *Reject) error {
+	err = q.each(ctx, StageRejects, s, func(j *Reject) error {
 		s.Rejects++
 		if s.Oldest == 0 || j.ReceivedAt < s.Oldest {
 			s.Oldest = j.ReceivedAt
@@ -141,7 +141,7 @@ func (q *Queue) search(ctx context.Context, ms int64) (*index, error) {
 		parts[p] = searched{start: all[p].from, from: late[p].from}
 	}
 	x := newIndex(topic, parts)
-	return x, q.read(ctx, stageRedrives, map[string]spans{topic: late}, func(r *kgo.Record) error {
+	return x, q.read(ctx, StageRedrives, map[string]spans{topic: late}, func(r *kgo.Record) error {
 		x.add(r)
 		return nil
 	})
@@ -162,7 +162,7 @@ func (q *Queue) List(ctx context.Context, s *Selection, each func(Entry) error) 
 	if err != nil {
 		return err
 	}
-	return q.each(ctx, stageRejects, s, func(j *Reject) error {
+	return q.each(ctx, StageRejects, s, func(j *Reject) error {
 		e := Entry{Reject: j}
 		if at, ok := x.find(j.Source); ok {
 			e.Redriven = &at
