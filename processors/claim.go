@@ -105,6 +105,7 @@ func (c *claim) next() *Batch {
 		c.memory -= recordMemory(r)
 	}
 	b := NewBatch(c.topic, c.partition, records)
+	b.Unread = c.s.unread(topicPartition{c.topic, c.partition})
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}

@@ -10,6 +10,11 @@
 // With un-keyed topics the first group routes traffic-raw to its loop: partitions in step by record time (Alignment),
 // metadata ahead of any backlog.
 //
+// A member is static: what comes back within its session moves nothing. Partitions move when a session is over, when a
+// process leaves (ErrLeaving) or is removed (RemoveMember), and when one joins. Whoever gets them has followed their
+// tables (Stage.Standby), and a process that joins has read them ahead; a partition is followed by nobody between the
+// moment that it is assigned and goka's opening of its table, or LevelDB would refuse the second opening.
+//
 // It does not retry single records, and it does not skip any: a record that cannot be handled at all stops the
 // processor, so handlers turn bad input into rejects.
 package processors

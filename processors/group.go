@@ -27,6 +27,7 @@ const (
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	fetchRetry     = 5 * time.Second
+	resumeTimeout  = 30 * time.Second
 	commitInterval = 500 * time.Millisecond
 	fetchBytesMax  = 2 << 20
 	fetchPartition = 256 << 10
@@ -42,6 +43,7 @@ type Group struct {
 	name  goka.Group
 	log   *slog.Logger
 	align *Alignment // nil: nothing is held back
+	stand *standby   // nil: nobody follows the partitions of others
 
 	fetching, committing *Condition
 	begun                func() // a session has begun; nil where nobody wants to know
@@ -78,8 +80,15 @@ func (g *Group) Builder() goka.ConsumerGroupBuilder {
 
 // Consume runs the handler on the partitions of the group until ctx ends or the handler fails.
 func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
+	process := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if g.stand != nil {
+		defer g.stand.close()
+		if err := g.stand.ahead(ctx); err != nil {
+			return fmt.Errorf("read the tables of %s ahead: %w", g.name, err)
+		}
+	}
 	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
 		// Range gives a member the same partitions of every topic. goka cannot do with a cooperative protocol.
@@ -95,7 +104,6 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
-		kgo.AdjustFetchOffsetsFn(g.resume),
 		// NewClient may not have returned yet when the first assignment comes.
 		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, parts map[string][]int32) {
 			if err := g.begin(ctx, client, parts, h, cancel); err != nil {
@@ -122,10 +130,13 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	}
 	g.poll(ctx, client, cancel)
 	endErr := g.end(true)
+	if err := g.kafka.Leave(process, client, g.name); err != nil {
+		g.log.Warn("the process has not left its group", "error", err)
+	}
 	client.CloseAllowingRebalance()
 	cancel(nil)
 	watching.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, ErrLeaving) {
 		return errors.Join(cause, endErr)
 	}
 	return endErr
@@ -193,8 +204,8 @@ func (g *Group) begin(
 	s := &session{
 		g: g, client: client, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
 		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
-		committed: make(map[topicPartition]commitment),
-		room:      make(chan struct{}, 1),
+		committed: make(map[topicPartition]commitment), holes: make(map[topicPartition][]Hole),
+		room: make(chan struct{}, 1),
 	}
 	if g.align != nil {
 		g.align.begin(parts[g.align.topic])
@@ -207,15 +218,29 @@ func (g *Group) begin(
 			}
 		}
 	}
+	if err := s.resume(ctx); err != nil {
+		cancel()
+		return err
+	}
 	g.mu.Lock()
 	g.session = s
 	g.mu.Unlock()
 	g.log.Info("partitions assigned", "partitions", parts)
+	var owned []int32 // the same of every topic
+	for _, ps := range parts {
+		owned = ps
+	}
+	if g.stand != nil {
+		g.stand.release(owned)
+	}
 	if err := h.Setup(s); err != nil {
 		return fmt.Errorf("set up partitions: %w", err)
 	}
 	if ctx.Err() != nil {
 		return nil
+	}
+	if g.stand != nil {
+		g.stand.follow(ctx, owned)
 	}
 	if g.begun != nil {
 		g.begun()
@@ -233,23 +258,6 @@ func (g *Group) begin(
 	return nil
 }
 
-// resume notes where the partitions of the session go on, so that what was deleted before it was read is noticed.
-func (g *Group) resume(
-	_ context.Context, offsets map[string]map[int32]kgo.Offset,
-) (map[string]map[int32]kgo.Offset, error) {
-	g.mu.Lock()
-	s := g.session
-	g.mu.Unlock()
-	for topic, parts := range offsets {
-		for p, o := range parts {
-			if at := o.EpochOffset().Offset; s != nil && at >= 0 {
-				s.resume(topicPartition{topic, p}, at)
-			}
-		}
-	}
-	return offsets, nil
-}
-
 // end finishes the session: goka closes its tables in Cleanup, which waits for what is in flight; what was marked until
 // then is committed, if the partitions are still ours.
 func (g *Group) end(owned bool) error {
@@ -261,6 +269,7 @@ func (g *Group) end(owned bool) error {
 	if s == nil {
 		return nil
 	}
+	started := time.Now()
 	s.cancel()
 	s.wg.Wait()
 	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
@@ -278,6 +287,7 @@ func (g *Group) end(owned bool) error {
 	if err != nil {
 		return fmt.Errorf("release partitions: %w", err)
 	}
+	g.log.Info("partitions given up", "partitions", s.parts, "lost", !owned, "took", time.Since(started).String())
 	return nil
 }
 

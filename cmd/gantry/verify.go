@@ -50,22 +50,16 @@ func (c *cli) verify(cmd *cobra.Command, data string, archived bool) error {
 	cfg := l.Config
 	var files archive.FS // nil: the topics alone
 	if archived {
-		if files, err = openArchive(l, data); err != nil {
+		if _, files, err = openArchive(l, data); err != nil {
 			return err
 		}
 		defer files.Close()
 	}
-	if data != "" {
-		if _, err := os.Stat(filepath.Join(data, app.KafkaDir)); err != nil { // a server would make it, and prove nothing
-			return fmt.Errorf("data folder: %w", err)
-		}
-		e, err := app.StartEmbedded(app.EmbeddedOptions{Dir: data, KafkaAddr: "127.0.0.1:0", RegistryAddr: "127.0.0.1:0"})
-		if err != nil {
-			return err
-		}
-		defer e.Close()
-		cfg.Kafka.Brokers, cfg.Registry.URL = e.Kafka.ListenAddrs(), e.Registry.URL()
+	stop, err := embed(&cfg, data)
+	if err != nil {
+		return err
 	}
+	defer stop()
 	k, err := app.KafkaOf(&cfg)
 	if err != nil {
 		return usageError{err}
@@ -114,40 +108,47 @@ func (c *cli) proof(ctx context.Context, o ledger.VerifyOptions, files archive.R
 	return report, nil
 }
 
-// openArchive opens the archive of the configuration, or that of a data folder. A folder in which nothing was ever
-// archived is most likely the wrong one: it would prove nothing and look clean.
-func openArchive(l *config.Loaded, data string) (archive.FS, error) {
-	url := l.Config.Archive.URL
+// embed starts the embedded servers of a data folder and points the configuration to them; where there is none it does
+// nothing.
+func embed(cfg *config.Config, data string) (stop func(), err error) {
+	if data == "" {
+		return func() {}, nil
+	}
+	if _, err := os.Stat(filepath.Join(data, app.KafkaDir)); err != nil { // a server would make it, and prove nothing
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	e, err := app.StartEmbedded(app.EmbeddedOptions{Dir: data, KafkaAddr: "127.0.0.1:0", RegistryAddr: "127.0.0.1:0"})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Kafka.Brokers, cfg.Registry.URL = e.Kafka.ListenAddrs(), e.Registry.URL()
+	return e.Close, nil
+}
+
+// openArchive opens the archive of the configuration, or that of a data folder, and returns its URL.
+func openArchive(l *config.Loaded, data string) (url string, files archive.FS, err error) {
+	url = l.Config.Archive.URL
 	if data != "" && l.Origin("archive.url") == config.OriginDefault {
 		dir, err := filepath.Abs(filepath.Join(data, "archive"))
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		url = "file://" + filepath.ToSlash(dir)
 	}
 	if url == "" {
-		return nil, usageError{errors.New("--archive needs archive.url, or --data with a folder that has an archive")}
+		return "", nil, usageError{errors.New("no archive is named: set archive.url, or --data with a folder that has one")}
 	}
 	if dir, ok := strings.CutPrefix(url, "file://"); ok {
 		if _, err := os.Stat(strings.TrimPrefix(dir, "localhost")); err != nil { // opening makes the folder
-			return nil, fmt.Errorf("archive.url: %w", err)
+			return "", nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
 	a := l.Config.Archive
 	a.URL = url
-	files, err := app.OpenArchive(&a)
-	if err != nil {
-		return nil, fmt.Errorf("archive.url: %w", err)
+	if files, err = app.OpenArchive(&a); err != nil {
+		return "", nil, fmt.Errorf("archive.url: %w", err)
 	}
-	extents, err := archive.Extents(files)
-	if err == nil && len(extents) == 0 {
-		err = fmt.Errorf("nothing was ever archived at %s", url)
-	}
-	if err != nil {
-		_ = files.Close()
-		return nil, err
-	}
-	return files, nil
+	return url, files, nil
 }
 
 // warnings is a log of what a user of a command should know.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// An archive is proved only where one was named and something was archived: any other would look clean.
-func TestVerifyNeedsAnArchive(t *testing.T) {
+// An archive is looked at only where one was named: any other would look clean.
+func TestCommandsNeedAnArchive(t *testing.T) {
 	empty := t.TempDir()
 	for _, tt := range []struct {
 		args   []string
@@ -17,7 +17,10 @@ func TestVerifyNeedsAnArchive(t *testing.T) {
 		{[]string{"verify", "--archive"}, 2, "archive.url"},
 		{[]string{"verify", "--archive", "--data", empty}, 1, "no such file"},
 		{[]string{"verify", "--archive", "--archive.url", "file:///does/not/exist"}, 1, "no such file"},
-		{[]string{"verify", "--archive", "--archive.url", "file://" + empty}, 1, "nothing was ever archived"},
+		{[]string{"archive", "compact"}, 2, "archive.url"},
+		{[]string{"archive", "compact", "--hour", "nine"}, 2, "--hour"},
+		{[]string{"archive", "compact", "--before", "noon"}, 2, "--before"},
+		{[]string{"archive", "status", "--archive.url", "file:///does/not/exist"}, 1, "no such file"},
 	} {
 		code, _, stderr := gantry(t, t.Context(), nil, tt.args...)
 		if code != tt.code || !strings.Contains(stderr, tt.stderr) {

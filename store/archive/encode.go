@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -24,25 +25,40 @@ type encoder struct {
 }
 
 func newEncoder(t Table, opts *Options) *encoder {
-	sorting := make([]parquet.SortingColumn, len(sortedBy[t]))
-	for i, column := range sortedBy[t] {
-		sorting[i] = parquet.Ascending(column)
-	}
 	return &encoder{
-		rows: make([]parquet.Row, 0, rowsPerWrite),
-		options: []parquet.WriterOption{
-			schemas[t],
-			parquet.Compression(&codec),
-			parquet.MaxRowsPerRowGroup(int64(opts.RowGroupRows)),
-			// This declares the order; the rows come sorted.
-			parquet.SortingWriterConfig(parquet.SortingColumns(sorting...)),
-			parquet.CreatedBy("gantry", opts.Version, ""),
-		},
+		rows:    make([]parquet.Row, 0, rowsPerWrite),
+		options: writerOptions(t, opts.RowGroupRows, opts.Version),
 	}
+}
+
+// encoding bounds how many files of a process are encoded at once: a batch takes some 20 MB of buffers while it is, and
+// more of them than processors would not be faster.
+var encoding = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// writerOptions are those of every data file.
+func writerOptions(t Table, rowGroupRows int, version string) []parquet.WriterOption {
+	return []parquet.WriterOption{
+		schemas[t],
+		parquet.Compression(&codec),
+		parquet.MaxRowsPerRowGroup(int64(rowGroupRows)),
+		// This declares the order; the rows come sorted.
+		parquet.SortingWriterConfig(parquet.SortingColumns(sortingColumns(sortedBy[t])...)),
+		parquet.CreatedBy("gantry", version, ""),
+	}
+}
+
+func sortingColumns(names []string) []parquet.SortingColumn {
+	columns := make([]parquet.SortingColumn, len(names))
+	for i, name := range names {
+		columns[i] = parquet.Ascending(name)
+	}
+	return columns
 }
 
 // encode returns the file that holds these rows, in this order. It is valid until the next call.
 func encode[E entry](e *encoder, entries []E) ([]byte, error) {
+	encoding <- struct{}{}
+	defer func() { <-encoding }()
 	e.out.Reset()
 	w := parquet.NewGenericWriter[any](&e.out, e.options...)
 	for len(entries) > 0 {

@@ -223,8 +223,8 @@ func (p *Partition) settle(ctx context.Context, own *intent) error {
 		return nil
 	}
 	newest := own
-	if start := starts[len(starts)-1]; own == nil || start != own.start {
-		if newest, err = readIntent(p.fs, p.id, start); err != nil {
+	if own == nil || own.start != starts[len(starts)-1] {
+		if newest, starts, leftovers, err = p.readNewest(starts); err != nil {
 			return err
 		}
 	}
@@ -237,6 +237,29 @@ func (p *Partition) settle(ctx context.Context, own *intent) error {
 	p.settled = true
 	p.sweep(starts, leftovers)
 	return nil
+}
+
+// readNewest reads the newest of the intents that were listed, and lists them again: what was read counts only if it is
+// still the newest. Else newer ones may have been made before it was read, the name may have been pruned, and a writer
+// that slept through all of that may have created it anew, with an intent that counts for nothing.
+func (p *Partition) readNewest(listed []int64) (in *intent, starts []int64, leftovers []string, err error) {
+	for {
+		start := listed[len(listed)-1]
+		in, readErr := readIntent(p.fs, p.id, start)
+		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+			return nil, nil, nil, readErr
+		}
+		if starts, leftovers, err = p.listIntents(); err != nil {
+			return nil, nil, nil, err
+		}
+		switch {
+		case len(starts) == 0:
+			return nil, nil, nil, fmt.Errorf("the intents of the partition are gone from %s", intentDir)
+		case starts[len(starts)-1] == start:
+			return in, starts, leftovers, readErr
+		}
+		listed = starts
+	}
 }
 
 // listIntents returns the start offsets of the partition's intents, rising, and the names that were left beside them by
@@ -347,30 +370,69 @@ func (p *Partition) rejudge(previous, in *intent) error {
 	return nil
 }
 
-// rename moves the files of an intent to their names. Each may have been moved already, by this writer or another.
+// rename makes the files of an intent visible.
 func (p *Partition) rename(in *intent) error {
+	missing, err := moveFiles(p.fs, in)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	if missing, err = notMerged(p.fs, missing); err != nil {
+		return err
+	}
+	for _, f := range missing {
+		p.metrics.filesMissing.Inc()
+		p.log.Error("a file of the newest intent is under neither of its names, and was not merged: it is lost",
+			"name", f.final, "rows", f.rows)
+	}
+	return nil
+}
+
+// moveFiles moves the files of an intent to their names. Each may have been moved already, by this writer or another.
+// missing are those under neither of their names: moved, and merged with others since, or lost.
+func moveFiles(fsys FS, in *intent) (missing []fileEntry, err error) {
 	for _, f := range in.files {
-		if err := p.fs.MkdirAll(path.Dir(f.final)); err != nil {
-			return fmt.Errorf("create folder of %s: %w", f.final, err)
+		if err := fsys.MkdirAll(path.Dir(f.final)); err != nil {
+			return nil, fmt.Errorf("create folder of %s: %w", f.final, err)
 		}
-		err := p.fs.Rename(f.temp, f.final)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("rename to %s: %w", f.final, err)
-		}
+		err := fsys.Rename(f.temp, f.final)
 		if err == nil {
 			continue
 		}
-		there, err := p.fs.Exists(f.final)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("rename to %s: %w", f.final, err)
+		}
+		there, err := fsys.Exists(f.final)
 		if err != nil {
-			return fmt.Errorf("look for %s: %w", f.final, err)
+			return nil, fmt.Errorf("look for %s: %w", f.final, err)
 		}
 		if !there {
-			p.metrics.filesMissing.Inc()
-			p.log.Warn("a file of the newest intent is under neither of its names: merged with others, or lost",
-				"name", f.final, "rows", f.rows)
+			missing = append(missing, f)
 		}
 	}
-	return nil
+	return missing, nil
+}
+
+// notMerged returns the files that no sealed hour holds the rows of.
+func notMerged(fsys Reader, files []fileEntry) (lost []fileEntry, err error) {
+	newest, err := generations(fsys)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		var sealed *SealedFile
+		if hour, ok := hourOfDir(f.table, path.Dir(f.final)); ok && newest[hour] > 0 {
+			m, err := readManifest(fsys, hour, newest[hour])
+			if err != nil && !errors.Is(err, ErrManifestCorrupt) { // which must not stop the archiver
+				return nil, err
+			}
+			sealed = m.file(f.table)
+		}
+		partition, start, _, _ := FileRange(f.final)
+		if sealed == nil || !sealed.Covers(partition, start) {
+			lost = append(lost, f)
+		}
+	}
+	return lost, nil
 }
 
 // sweep removes what nobody can need any more: all but the newest intents, and leftovers of a start offset at or before

@@ -2,17 +2,21 @@ package archive
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
 )
 
 // Reader is the part of a file system that readers of an archive need. Names are slash-separated, relative to the
-// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Files are small (one batch), so that they
-// are read whole.
+// archive's root, and valid in the sense of fs.ValidPath; "." is the root. Most files are small (one batch), and are
+// read whole; that of a sealed hour may be large.
 type Reader interface {
 	// ReadFile returns the content of a file. A missing one is fs.ErrNotExist.
 	ReadFile(name string) ([]byte, error)
+	// CopyTo writes the content of a file to w, without holding all of it. A missing one is fs.ErrNotExist. After an
+	// error a part may have been written.
+	CopyTo(w io.Writer, name string) error
 	// List returns what stands in a folder, by name. A missing folder is empty.
 	List(dir string) ([]Entry, error)
 	// Exists tells whether there is a file or folder of that name.
@@ -27,6 +31,8 @@ type FS interface {
 	// WriteFile creates a file that must not exist (else fs.ErrExist), in a folder that must (else fs.ErrNotExist), and
 	// returns when all of data is safely stored. After an error a part of it may be left under the name.
 	WriteFile(name string, data []byte) error
+	// WriteFrom is WriteFile for size bytes that are read from r; a source that gives fewer is an error.
+	WriteFrom(name string, r io.Reader, size int64) error
 	// CreateExclusive creates a file with its whole content in one step: of several callers exactly one succeeds, the
 	// others get fs.ErrExist, and nobody ever sees a part of the content. A call that is interrupted may leave a name
 	// that begins with "." + path.Base(name) + "." beside it; Remove clears it.

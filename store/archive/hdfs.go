@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -141,6 +140,10 @@ func namenodes(hosts string) ([]string, error) {
 func (h *hdfsFS) path(name string) string { return path.Join(h.opts.Root, name) }
 
 func (h *hdfsFS) WriteFile(name string, data []byte) error {
+	return h.WriteFrom(name, bytes.NewReader(data), int64(len(data)))
+}
+
+func (h *hdfsFS) WriteFrom(name string, r io.Reader, size int64) error {
 	if err := checkName("write", name); err != nil {
 		return err
 	}
@@ -148,18 +151,18 @@ func (h *hdfsFS) WriteFile(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	return explain(h.write(client, h.path(name), data))
+	return explain(h.write(client, h.path(name), r, size))
 }
 
 // write creates a file whole, or removes it. A file whose last block is not yet known to the namenode reads well and
 // loses its bytes when the namenode restarts, so the length is compared only after Close has succeeded. If somebody
 // else has removed the file meanwhile, that is fs.ErrNotExist, whatever the client says: it may fail at any step.
-func (h *hdfsFS) write(client *hdfs.Client, p string, data []byte) error {
+func (h *hdfsFS) write(client *hdfs.Client, p string, r io.Reader, size int64) error {
 	w, err := client.Create(p)
 	if err != nil {
 		return err
 	}
-	if err := h.fill(client, w, p, data); err != nil {
+	if err := h.fill(client, w, p, r, size); err != nil {
 		// What cannot be removed either is a leftover that is swept later.
 		if gone := client.Remove(p); errors.Is(gone, fs.ErrNotExist) {
 			err = fmt.Errorf("it was removed while it was written: %w", gone)
@@ -169,10 +172,16 @@ func (h *hdfsFS) write(client *hdfs.Client, p string, data []byte) error {
 	return nil
 }
 
-func (h *hdfsFS) fill(client *hdfs.Client, w *hdfs.FileWriter, p string, data []byte) error {
+func (h *hdfsFS) fill(client *hdfs.Client, w *hdfs.FileWriter, p string, r io.Reader, size int64) error {
 	// A write of nothing would ask for a block, and the datanodes never confirm a block without bytes.
-	for piece := range slices.Chunk(data, writePiece) {
-		if _, err := w.Write(piece); err != nil {
+	piece := make([]byte, min(size, writePiece))
+	for left := size; left > 0; left -= int64(len(piece)) {
+		piece = piece[:min(left, writePiece)]
+		_, err := io.ReadFull(r, piece)
+		if err == nil {
+			_, err = w.Write(piece)
+		}
+		if err != nil {
 			_ = w.Close() // its connection to the datanode; it repeats the error
 			return err
 		}
@@ -181,8 +190,8 @@ func (h *hdfsFS) fill(client *hdfs.Client, w *hdfs.FileWriter, p string, data []
 		return err
 	}
 	info, err := client.Stat(p)
-	if err == nil && info.Size() != int64(len(data)) {
-		err = fmt.Errorf("%s has %d bytes after writing %d", p, info.Size(), len(data))
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("%s has %d bytes after writing %d", p, info.Size(), size)
 	}
 	return err
 }
@@ -210,7 +219,7 @@ func (h *hdfsFS) CreateExclusive(name string, data []byte) error {
 	if err := client.Mkdir(hidden, 0o755); err != nil {
 		return explain(err)
 	}
-	err = h.write(client, path.Join(hidden, exclusiveMember), data)
+	err = h.write(client, path.Join(hidden, exclusiveMember), bytes.NewReader(data), int64(len(data)))
 	if err == nil {
 		err = client.Rename(hidden, h.path(name))
 	}
@@ -248,6 +257,20 @@ func (h *hdfsFS) ReadFile(name string) (data []byte, err error) {
 		return err
 	})
 	return data, err
+}
+
+func (h *hdfsFS) CopyTo(w io.Writer, name string) error {
+	return h.do(func(client *hdfs.Client) error {
+		f, err := client.Open(h.path(name))
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(w, f)
+		if want := f.Stat().Size(); err == nil && n != want {
+			err = fmt.Errorf("%s: %d bytes of %d: %w", h.path(name), n, want, io.ErrUnexpectedEOF)
+		}
+		return errors.Join(err, f.Close())
+	})
 }
 
 func (h *hdfsFS) List(dir string) (entries []Entry, err error) {

@@ -27,7 +27,10 @@ func newIntentID(random io.Reader) (id intentID, err error) {
 }
 
 // Hole is a range of offsets from ≤ offset < to of traffic-events that retention deleted before they were archived.
-type Hole struct{ From, To int64 }
+type Hole struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
 
 // fileEntry is a data file of an intent.
 type fileEntry struct {

@@ -34,8 +34,9 @@ func (t Table) Dir() string { return tableDirs[t] }
 
 // Folders that hold no data: readers of data sets skip names that begin with "_".
 const (
-	intentDir = "_intents"
-	tempDir   = "_temporary"
+	intentDir   = "_intents"
+	manifestDir = "_manifests"
+	tempDir     = "_temporary"
 
 	dataExt = ".parquet"
 	tempExt = ".tmp" // DuckDB reads whatever ends in .parquet, finished or not
@@ -52,9 +53,22 @@ func hourOf(ms int64) int64 {
 	return h
 }
 
-// HourDir is the folder of a table's rows of one hour of event time, named as Hive partitions, in UTC.
+// hourDirFormat names folders as Hive partitions.
+const hourDirFormat = "year=2006/month=01/day=02/hour=15"
+
+// hourOfDir is the inverse of HourDir.
+func hourOfDir(t Table, dir string) (time.Time, bool) {
+	below, ok := strings.CutPrefix(dir, t.Dir()+"/")
+	if !ok {
+		return time.Time{}, false
+	}
+	hour, err := time.Parse(hourDirFormat, below)
+	return hour, err == nil
+}
+
+// HourDir is the folder of a table's rows of one hour of event time, in UTC.
 func HourDir(t Table, hour time.Time) string {
-	return path.Join(t.Dir(), hour.UTC().Format("year=2006/month=01/day=02/hour=15"))
+	return path.Join(t.Dir(), hour.UTC().Format(hourDirFormat))
 }
 
 // finalName names a data file by what it holds, so that whoever repeats a commit gives it the same name: the rows of

@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -31,11 +33,15 @@ func NewLocal(root string) (FS, error) {
 func (l *localFS) path(name string) string { return filepath.Join(l.root, filepath.FromSlash(name)) }
 
 func (l *localFS) WriteFile(name string, data []byte) error {
+	return l.WriteFrom(name, bytes.NewReader(data), int64(len(data)))
+}
+
+func (l *localFS) WriteFrom(name string, r io.Reader, size int64) error {
 	if err := checkName("write", name); err != nil {
 		return err
 	}
 	p := l.path(name)
-	if err := writeSynced(p, data); err != nil {
+	if err := writeSynced(p, r, size); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(p))
@@ -48,7 +54,7 @@ func (l *localFS) CreateExclusive(name string, data []byte) error {
 		return err
 	}
 	hidden := l.path(hiddenName(name))
-	if err := writeSynced(hidden, data); err != nil {
+	if err := writeSynced(hidden, bytes.NewReader(data), int64(len(data))); err != nil {
 		return err
 	}
 	err := os.Link(hidden, l.path(name))
@@ -60,6 +66,15 @@ func (l *localFS) CreateExclusive(name string, data []byte) error {
 }
 
 func (l *localFS) ReadFile(name string) ([]byte, error) { return os.ReadFile(l.path(name)) }
+
+func (l *localFS) CopyTo(w io.Writer, name string) error {
+	f, err := os.Open(l.path(name))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, f)
+	return errors.Join(err, f.Close())
+}
 
 func (l *localFS) List(dir string) ([]Entry, error) {
 	found, err := os.ReadDir(l.path(dir))
@@ -118,17 +133,17 @@ func (l *localFS) MkdirAll(dir string) error {
 func (l *localFS) Close() error { return nil }
 
 // writeSynced creates a file that must not exist; after an error it is removed again.
-func writeSynced(name string, data []byte) error {
+func writeSynced(name string, r io.Reader, size int64) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	_, err = io.CopyN(f, r, size)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = checkLength(name, len(data))
+		err = checkLength(name, size)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(name))
@@ -136,9 +151,9 @@ func writeSynced(name string, data []byte) error {
 	return nil
 }
 
-func checkLength(name string, want int) error {
+func checkLength(name string, want int64) error {
 	info, err := os.Stat(name)
-	if err == nil && info.Size() != int64(want) {
+	if err == nil && info.Size() != want {
 		err = fmt.Errorf("%s has %d bytes after writing %d", name, info.Size(), want)
 	}
 	return err

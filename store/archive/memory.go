@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -35,6 +36,15 @@ func (m *Memory) Clone() *Memory {
 // WriteFile implements FS.
 func (m *Memory) WriteFile(name string, data []byte) error { return m.create("write", name, data) }
 
+// WriteFrom implements FS.
+func (m *Memory) WriteFrom(name string, r io.Reader, size int64) error {
+	data := make([]byte, size)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return &fs.PathError{Op: "write", Path: name, Err: err}
+	}
+	return m.create("write", name, data)
+}
+
 // CreateExclusive implements FS.
 func (m *Memory) CreateExclusive(name string, data []byte) error {
 	return m.create("create", name, data)
@@ -65,6 +75,15 @@ func (m *Memory) ReadFile(name string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
 	return bytes.Clone(data), nil
+}
+
+// CopyTo implements Reader.
+func (m *Memory) CopyTo(w io.Writer, name string) error {
+	data, err := m.ReadFile(name)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	return err
 }
 
 // List implements Reader.

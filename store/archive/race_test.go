@@ -22,12 +22,17 @@ type actor struct {
 
 // start runs an archiver up to its first call.
 func start(fsys archive.FS, log []archive.Record, flushRows int) *actor {
+	return startProcess(fsys, func(fsys archive.FS) error { return feed(fsys, log, flushRows) })
+}
+
+// startProcess runs any process up to its first call.
+func startProcess(fsys archive.FS, run func(archive.FS) error) *actor {
 	a := &actor{ready: make(chan struct{}), turn: make(chan fstest.Fault), done: make(chan error, 1)}
 	a.fs = &fstest.Faulty{FS: fsys, Decide: func(string, string) fstest.Fault {
 		a.ready <- struct{}{}
 		return <-a.turn
 	}}
-	go func() { a.done <- feed(a.fs, log, flushRows) }()
+	go func() { a.done <- run(a.fs) }()
 	a.wait()
 	return a
 }

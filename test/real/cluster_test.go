@@ -95,8 +95,13 @@ func settings(t *testing.T, archiveURL string) config.Config {
 // createTopics makes the topics as gantry topics create does, for a feed that begins before the pipeline.
 func createTopics(t *testing.T) {
 	t.Helper()
-	adm, specs := harness.Admin(t, brokers(t)), processors.DefaultTopics().Specs(false)
-	if _, err := processors.EnsureTopics(t.Context(), adm, specs); err != nil {
+	createTopicsOf(t, processors.DefaultTopics())
+}
+
+func createTopicsOf(t *testing.T, topics processors.Topics) {
+	t.Helper()
+	adm := harness.Admin(t, brokers(t))
+	if _, err := processors.EnsureTopics(t.Context(), adm, topics.Specs(false)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -146,7 +147,11 @@ func (q *Queue) poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, erro
 	if limited.Err() != nil {
 		return nil, context.Cause(limited)
 	}
-	return fetches, fetches.Err()
+	err := fetches.Err()
+	if errors.Is(err, kerr.OffsetOutOfRange) {
+		err = fmt.Errorf("retention has deleted what was being read, try again: %w", err)
+	}
+	return fetches, err
 }
 
 // checkTopics compares the number of partitions with the configuration: by it, messages are placed.

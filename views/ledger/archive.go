@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/maphash"
 	"path"
@@ -32,16 +34,41 @@ func (s *ArchiveSpan) read() Span {
 // Archive proves that an archive holds each reading and each revision of a window of traffic-events exactly once, with
 // all its columns, in the folder of its hour, and nothing else.
 //
+// A sealed hour holds the highest revision of each window alone; those that its manifest covers and that a higher covered
+// one follows must be gone. Its file must be what its manifest says: then rows whose records have expired are proved by
+// it.
+//
 // It is given the records first, those of one partition in the order of their offsets, then the files. No record and no
-// row is kept: 17 bytes remain of each record with a row, and two numbers of each sensor.
+// row is kept: 17 bytes remain of each record with a row, two numbers of each sensor, and about 40 bytes of each window
+// of a sealed hour.
 type Archive struct {
-	topic  string
-	spans  []ArchiveSpan
-	hash   digester
-	last   map[string]*taken
-	parts  []archivePart
-	sorted bool
-	report ArchiveReport
+	topic   string
+	spans   []ArchiveSpan
+	seals   map[time.Time]*archive.Manifest
+	hash    digester
+	last    map[string]*taken
+	highest map[uint64]revision // of the windows of sealed hours
+	parts   []archivePart
+	sorted  bool
+	file    openFile
+	report  ArchiveReport
+}
+
+// revision is the highest one of a window that is sealed, and the place of its row in its part.
+type revision struct {
+	number int32
+	row    int
+}
+
+// openFile is the file whose rows come now.
+type openFile struct {
+	name       string
+	skip       bool // it was committed since the extents were noted
+	sealed     *archive.SealedFile
+	broken     bool // it is not what its manifest says
+	rows       int64
+	lastRaw    archive.RawRow
+	lastWindow archive.AggregateRow
 }
 
 // taken are the numbers of a sensor's reading and window that the archive took last.
@@ -58,26 +85,32 @@ type archivePart struct {
 type archiveRow struct {
 	identity uint64
 	content  uint32
-	// place is the record's offset behind the span's start, with the highest bit set where the archive need not hold it:
-	// for a record that is a repeat, or stands beyond a gap.
+	// place is the record's offset behind the span's start, with one of the highest bits set where the archive need not
+	// hold it.
 	place uint32
 }
 
-const spareRow = 1 << 31
+const (
+	spareRow   = 1 << 31 // the record is a repeat, or stands beyond a gap
+	droppedRow = 1 << 30 // a sealed hour has a higher revision instead
+	placeMask  = droppedRow - 1
+)
 
-// NewArchive returns the comparison of an archive with these partitions of the topic.
-func NewArchive(topic string, spans []ArchiveSpan) (*Archive, error) {
+// NewArchive returns the comparison of an archive, whose sealed hours have these manifests, with these partitions of the
+// topic.
+func NewArchive(topic string, spans []ArchiveSpan, seals map[time.Time]*archive.Manifest) (*Archive, error) {
 	a := &Archive{
-		topic: topic, spans: spans, hash: newDigester(), last: make(map[string]*taken),
-		parts: make([]archivePart, len(spans)), report: newArchiveReport(topic),
+		topic: topic, spans: spans, seals: seals, hash: newDigester(), last: make(map[string]*taken),
+		highest: make(map[uint64]revision), parts: make([]archivePart, len(spans)), report: newArchiveReport(topic),
 	}
+	a.report.Totals.Sealed = int64(len(seals))
 	for p := range spans {
 		s := &spans[p]
 		read := s.read()
 		switch {
 		case s.Start < 0 || s.End < s.Start || s.Archived < 0:
 			return nil, fmt.Errorf("%s partition %d: %+v is not a span", topic, p, *s)
-		case read.End-read.Start >= spareRow:
+		case read.End-read.Start > placeMask:
 			return nil, fmt.Errorf("%s partition %d: %d records are more than can be compared", topic, p, read.End-read.Start)
 		case s.Archived > s.End:
 			a.except(KindArchiveAhead, "", fmt.Sprintf("%s/%d/%d", topic, p, s.End), "the topic ends here, and the archive "+
@@ -114,8 +147,32 @@ func (a *Archive) Event(r *kgo.Record) {
 			return
 		}
 		row := aggregateRow(&e.Window)
-		a.want(r, a.windowIdentity(&row), a.windowContent(&row), next(&a.sensor(row.SensorID).window, ordinal))
+		required := next(&a.sensor(row.SensorID).window, ordinal)
+		a.want(r, a.windowIdentity(&row), a.windowContent(&row), required)
+		if required {
+			a.supersede(r, &row)
+		}
 	}
+}
+
+// supersede notes which revision of a window a sealed hour must hold: the highest of those that its manifest covers.
+func (a *Archive) supersede(r *kgo.Record, row *archive.AggregateRow) {
+	m := a.seals[time.UnixMilli(row.WindowStart).UTC().Truncate(time.Hour)]
+	if m == nil || m.Tables[archive.TableAggregates] == nil ||
+		!m.Tables[archive.TableAggregates].Covers(r.Partition, r.Offset) {
+		return
+	}
+	rows := a.parts[r.Partition].rows
+	window := a.identity(archive.TableAggregates, row.SensorID, row.WindowStart)
+	this := revision{number: row.Revision, row: len(rows) - 1}
+	lower := this
+	if known, ok := a.highest[window]; !ok {
+		a.highest[window] = this
+		return
+	} else if known.number < this.number {
+		a.highest[window], lower = this, known
+	}
+	rows[lower.row].place |= droppedRow
 }
 
 func (s *ArchiveSpan) contains(offset int64) bool { return s.read().contains(offset) }
@@ -146,26 +203,31 @@ func (a *Archive) want(r *kgo.Record, identity uint64, content uint32, required 
 	a.parts[r.Partition].rows = append(a.parts[r.Partition].rows, row)
 }
 
-// Raw takes a data file of the table raw, by its name below the archive's root.
+// Raw takes rows of a data file of the table raw, by its name below the archive's root. The rows of a large file may
+// come in several calls, in their order.
 func (a *Archive) Raw(file string, rows []archive.RawRow) {
-	if !a.begin(file, archive.TableRaw, int64(len(rows))) {
+	if !a.begin(file) {
 		return
 	}
+	a.report.Totals.Readings += int64(len(rows))
 	for i := range rows {
 		r := &rows[i]
 		name := func() string { return fmt.Sprintf("sensor %.64q sequence %d", r.SensorID, r.Sequence) }
 		a.row(file, archive.TableRaw, r.Timestamp, a.rawIdentity(r), a.rawContent(r), name)
-		if i > 0 && rawOrder(&rows[i-1], r) > 0 {
+		if a.file.rows > 0 && rawOrder(&a.file.lastRaw, r) > 0 {
 			a.except(KindRowUnsorted, file, name(), "it stands behind a row that it should precede")
 		}
+		a.file.lastRaw = *r
+		a.file.rows++
 	}
 }
 
-// Aggregates takes a data file of the table aggregates.
+// Aggregates is Raw for the table aggregates.
 func (a *Archive) Aggregates(file string, rows []archive.AggregateRow) {
-	if !a.begin(file, archive.TableAggregates, int64(len(rows))) {
+	if !a.begin(file) {
 		return
 	}
+	a.report.Totals.Windows += int64(len(rows))
 	for i := range rows {
 		r := &rows[i]
 		name := func() string {
@@ -173,32 +235,73 @@ func (a *Archive) Aggregates(file string, rows []archive.AggregateRow) {
 				time.UnixMilli(r.WindowStart).UTC().Format(time.RFC3339), r.Revision)
 		}
 		a.row(file, archive.TableAggregates, r.WindowStart, a.windowIdentity(r), a.windowContent(r), name)
-		if i > 0 && aggregateOrder(&rows[i-1], r) > 0 {
+		if a.file.rows > 0 && aggregateOrder(&a.file.lastWindow, r) > 0 {
 			a.except(KindRowUnsorted, file, name(), "it stands behind a row that it should precede")
 		}
+		a.file.lastWindow = *r
+		a.file.rows++
 	}
+}
+
+// Seal takes the sealed file whose rows come next, and what its content really is. The rows are compared all the same.
+func (a *Archive) Seal(file string, sealed *archive.SealedFile, bytes int64, sum [sha256.Size]byte) {
+	a.endFile()
+	a.report.Totals.Files++
+	a.file = openFile{name: file, sealed: sealed}
+	switch {
+	case bytes != sealed.Bytes:
+		a.breakSeal("it has %d bytes, its manifest says %d", bytes, sealed.Bytes)
+	case hex.EncodeToString(sum[:]) != sealed.SHA256:
+		a.breakSeal("its SHA-256 is not that of its manifest: it was changed since the hour was sealed")
+	}
+}
+
+func (a *Archive) breakSeal(format string, args ...any) {
+	a.file.broken = true
+	a.except(KindSealBroken, a.file.name, "", format, args...)
+}
+
+// endFile compares the file whose rows have come with its manifest.
+func (a *Archive) endFile() {
+	if s := a.file.sealed; s != nil && !a.file.broken && a.file.rows != s.Rows {
+		a.breakSeal("it has %d rows, its manifest says %d", a.file.rows, s.Rows)
+	}
+	a.file = openFile{}
 }
 
 // Unreadable takes note of a data file that cannot be read as one.
 func (a *Archive) Unreadable(file string, err error) {
 	a.except(KindFileUnreadable, file, "", "%v", err)
+	if a.file.name == file {
+		a.file = openFile{}
+	}
+}
+
+// Lost takes note of a sealed file that is not there.
+func (a *Archive) Lost(file string) {
+	a.except(KindFileMissing, file, "", "the manifest of its hour names it, and it is not there")
+}
+
+// Stray takes note of a data file that Gantry did not write: readers of the folder take its rows for the archive's.
+func (a *Archive) Stray(file string) {
+	a.except(KindFileStray, file, "", "it is not a file of this archive: move it out of the folder")
 }
 
 // begin sorts the rows that are asked for, and passes over files that were committed since the extents were noted.
-func (a *Archive) begin(file string, t archive.Table, rows int64) bool {
+func (a *Archive) begin(file string) bool {
 	if !a.sorted {
 		a.sort()
 	}
-	if p, start, _, ok := archive.FileRange(file); ok && int(p) < len(a.spans) && start >= a.spans[p].Archived {
-		return false
+	if a.file.name != file {
+		a.endFile()
+		a.file.name = file
+		p, start, _, ok := archive.FileRange(file)
+		a.file.skip = ok && int(p) < len(a.spans) && start >= a.spans[p].Archived
+		if !a.file.skip {
+			a.report.Totals.Files++
+		}
 	}
-	a.report.Totals.Files++
-	if t == archive.TableRaw {
-		a.report.Totals.Readings += rows
-	} else {
-		a.report.Totals.Windows += rows
-	}
-	return true
+	return !a.file.skip
 }
 
 func (a *Archive) sort() {
@@ -229,13 +332,23 @@ func (a *Archive) row(file string, t archive.Table, ms int64, identity uint64, c
 		switch {
 		case p.seen[n]:
 			a.except(KindRowDoubled, file, name(), "it is in the archive more than once")
+		case p.rows[n].place&droppedRow != 0 && a.file.sealed != nil:
+			a.except(KindRowSuperseded, file, name(), "the sealed hour has a higher revision of the window")
 		case p.rows[n].content != content:
 			a.except(KindRowDiffers, file, name(), "its columns are not those of %s", a.place(i, n))
 		}
 		p.seen[n] = true
 		return
 	}
-	if a.expired(file) {
+	switch {
+	case a.file.sealed != nil && a.expiredSeal():
+		if !a.file.broken {
+			a.report.Totals.ProvedByManifest++
+			return
+		}
+		a.report.Totals.Expired++
+		return
+	case a.file.sealed == nil && a.expired(file):
 		a.report.Totals.Expired++
 		return
 	}
@@ -256,9 +369,16 @@ func (a *Archive) expired(file string) bool {
 	return slices.ContainsFunc(a.spans, func(s ArchiveSpan) bool { return s.Start > 0 })
 }
 
+// expiredSeal tells whether records of a sealed file may be gone from the topic.
+func (a *Archive) expiredSeal() bool {
+	return slices.ContainsFunc(a.file.sealed.Events, func(r archive.OffsetRange) bool {
+		return int(r.Partition) < len(a.spans) && r.From < a.spans[r.Partition].Start
+	})
+}
+
 // place names the record that asks for a row.
 func (a *Archive) place(partition, row int) string {
-	offset := a.spans[partition].Start + int64(a.parts[partition].rows[row].place&^uint32(spareRow))
+	offset := a.spans[partition].Start + int64(a.parts[partition].rows[row].place&placeMask)
 	return codecs.Source{Topic: a.topic, Partition: int32(partition), Offset: offset}.String()
 }
 
@@ -267,11 +387,14 @@ func (a *Archive) Close() *ArchiveReport {
 	if !a.sorted {
 		a.sort()
 	}
+	a.endFile()
 	for i := range a.parts {
 		p := &a.parts[i]
 		for n := range p.rows {
 			switch {
 			case p.rows[n].place&spareRow != 0:
+			case p.rows[n].place&droppedRow != 0:
+				a.report.Totals.Superseded++
 			case n > 0 && p.rows[n-1].identity == p.rows[n].identity: // the record before asks for the same row
 			case p.seen[n]:
 				a.report.Totals.Proved++

@@ -17,6 +17,11 @@ const (
 	KindRowUnsorted    Kind = "row_unsorted"    // a row does not stand in the order of its file
 	KindWrongFolder    Kind = "wrong_folder"    // a row is not in the folder of its hour
 	KindFileUnreadable Kind = "file_unreadable" // a data file cannot be read
+	KindRowSuperseded  Kind = "row_superseded"  // a sealed hour holds a revision that a higher one has superseded
+	KindSealBroken     Kind = "seal_broken"     // a sealed file is not what its manifest says
+	KindFileMissing    Kind = "file_missing"    // a sealed file is not there
+	KindFileStray      Kind = "file_stray"      // a data file that Gantry did not write
+	KindArchiveEmpty   Kind = "archive_empty"   // nothing was ever archived, and something should have been
 	KindArchiveAhead   Kind = "archive_ahead"   // the archive says that it holds more than the topic ever had
 )
 
@@ -41,8 +46,13 @@ type ArchiveTotals struct {
 	Proved   int64 `json:"proved"`   // records whose row is there
 	Missing  int64 `json:"missing"`  // records whose row is not
 	Expired  int64 `json:"expired"`  // rows whose records retention has deleted since: not proved
-	Lost     int64 `json:"lost"`     // offsets that retention deleted before they were archived
-	Pending  int64 `json:"pending"`  // offsets that are not archived yet
+	Sealed   int64 `json:"sealed"`   // hours with a manifest
+
+	Superseded       int64 `json:"superseded"`         // revisions that sealed hours need not hold any more
+	ProvedByManifest int64 `json:"proved_by_manifest"` // rows whose records have expired, in files that are as they were sealed
+
+	Lost    int64 `json:"lost"`    // offsets that retention deleted before they were archived
+	Pending int64 `json:"pending"` // offsets that are not archived yet
 }
 
 // ArchiveRange is what was compared of one partition of traffic-events: each reading and window of [From, To) has its
@@ -123,6 +133,10 @@ func (r *ArchiveReport) writeText(b *strings.Builder) {
 	n := &r.Totals
 	fmt.Fprintf(b, "\n%d files, %d readings, %d windows: %d proved, %d missing, %d expired on %s, %d offsets pending\n",
 		n.Files, n.Readings, n.Windows, n.Proved, n.Missing, n.Expired, r.Topic, n.Pending)
+	if n.Sealed > 0 {
+		fmt.Fprintf(b, "%d sealed hours: %d rows proved by manifest alone, %d superseded revisions dropped\n",
+			n.Sealed, n.ProvedByManifest, n.Superseded)
+	}
 	var total int64
 	for _, kind := range slices.Sorted(maps.Keys(r.ExceptionsByKind)) {
 		total += r.ExceptionsByKind[kind]

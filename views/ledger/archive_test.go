@@ -76,22 +76,18 @@ func load(t *testing.T, w *world, fsys archive.Reader) *archived {
 	for _, s := range w.extent().Events {
 		a.spans = append(a.spans, ArchiveSpan{Start: s.Start, End: s.End})
 	}
-	extents, err := archive.Extents(fsys)
+	now, err := archive.ReadArchived(fsys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, x := range extents {
+	for _, x := range now.Extents {
 		a.spans[x.Partition].Archived, a.spans[x.Partition].Holes = x.End, x.Holes
 	}
-	files, err := dataFiles(fsys, extents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		if f.table == archive.TableRaw {
-			a.raw[f.name], err = archive.ReadRaw(fsys, f.path)
+	for _, f := range now.Files {
+		if f.Table == archive.TableRaw {
+			a.raw[f.Name], err = archive.ReadRaw(fsys, f.Path)
 		} else {
-			a.windows[f.name], err = archive.ReadAggregates(fsys, f.path)
+			a.windows[f.Name], err = archive.ReadAggregates(fsys, f.Path)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +98,7 @@ func load(t *testing.T, w *world, fsys archive.Reader) *archived {
 
 func (a *archived) verify() *ArchiveReport {
 	a.t.Helper()
-	v, err := NewArchive(a.w.o.EventsTopic, a.spans)
+	v, err := NewArchive(a.w.o.EventsTopic, a.spans, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}

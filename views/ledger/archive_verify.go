@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,19 +25,25 @@ func VerifyArchive(ctx context.Context, o VerifyOptions, fsys archive.Reader) (*
 	defer client.Close()
 	for try := 1; ; try++ {
 		report, err := o.verifyArchive(ctx, kadm.NewClient(client), fsys)
-		if !errors.Is(err, kerr.OffsetOutOfRange) || try == verifyTries {
+		if !errors.Is(err, kerr.OffsetOutOfRange) && !errors.Is(err, errMerged) || try == verifyTries {
 			return report, err
 		}
 	}
 }
 
+// errMerged says that files were merged or archived while they were compared.
+var errMerged = errors.New("files of the archive were merged meanwhile, again and again: wait for the compaction to end")
+
 func (o *VerifyOptions) verifyArchive(
 	ctx context.Context, adm *kadm.Client, fsys archive.Reader,
 ) (*ArchiveReport, error) {
 	// The archive first: what it holds was on the topic then.
-	extents, err := archive.Extents(fsys)
+	archived, err := archive.ReadArchived(fsys)
 	if err != nil {
 		return nil, err
+	}
+	if archived.Ahead() {
+		return nil, errMerged
 	}
 	topic := o.Ledger.EventsTopic
 	events, err := spans(ctx, adm, topic, nil)
@@ -46,7 +54,7 @@ func (o *VerifyOptions) verifyArchive(
 	for p, s := range events {
 		all[p] = ArchiveSpan{Start: s.Start, End: s.End}
 	}
-	for _, x := range extents {
+	for _, x := range archived.Extents {
 		if int(x.Partition) >= len(all) {
 			return nil, fmt.Errorf("the archive holds partition %d, and %s has %d partitions", x.Partition, topic, len(all))
 		}
@@ -55,9 +63,14 @@ func (o *VerifyOptions) verifyArchive(
 	for p := range all {
 		read[p] = all[p].read()
 	}
-	a, err := NewArchive(topic, all)
+	a, err := NewArchive(topic, all, archived.Manifests)
 	if err != nil {
 		return nil, err
+	}
+	if len(archived.Extents) == 0 {
+		if err := o.checkEmpty(ctx, adm, a); err != nil {
+			return nil, err
+		}
 	}
 	err = o.read(ctx, "archived records", map[string][]Span{topic: read}, func(r *kgo.Record) (bool, error) {
 		a.Event(r)
@@ -66,61 +79,59 @@ func (o *VerifyOptions) verifyArchive(
 	if err != nil {
 		return nil, err
 	}
-	if err := o.readArchive(ctx, fsys, extents, a); err != nil {
+	if err := o.readArchive(ctx, fsys, archived, a); err != nil {
 		return nil, err
 	}
 	return a.Close(), nil
 }
 
-// dataFile is a data file by the name that its rows are judged by, and where it lies now.
-type dataFile struct {
-	table      archive.Table
-	name, path string
-}
-
-// dataFiles lists what is in the archive's data folders, and the files of the newest commits that are still on their
-// way there: a commit is one before they are moved.
-func dataFiles(fsys archive.Reader, extents []archive.Extent) (files []dataFile, err error) {
-	there := make(map[string]bool)
-	for _, t := range archive.Tables {
-		for name, err := range archive.Walk(fsys, t) {
-			if err != nil {
-				return nil, err
-			}
-			there[name] = true
-			files = append(files, dataFile{t, name, name})
-		}
+// checkEmpty says whether an archive in which nothing was ever archived may be so: before the first flush it may, and an
+// archive of another name, or one that is not written, looks the same.
+func (o *VerifyOptions) checkEmpty(ctx context.Context, adm *kadm.Client, a *Archive) error {
+	due := o.Now().Add(-o.ArchiveDue)
+	starts, err := adm.ListStartOffsets(ctx, a.topic)
+	if err != nil {
+		return fmt.Errorf("start of %s: %w", a.topic, err)
 	}
-	for _, x := range extents {
-		for _, m := range x.Files {
-			waiting, err := fsys.Exists(m.Temp)
-			if err != nil {
-				return nil, fmt.Errorf("look for %s: %w", m.Temp, err)
-			}
-			if waiting && !there[m.Final] {
-				files = append(files, dataFile{m.Table, m.Final, m.Temp})
-			}
-		}
+	recent, err := adm.ListOffsetsAfterMilli(ctx, due.UnixMilli(), a.topic)
+	if err == nil {
+		err = recent.Error()
 	}
-	return files, nil
+	if err != nil {
+		return fmt.Errorf("offsets of %s at %v: %w", a.topic, due, err)
+	}
+	var old int64
+	recent.Each(func(l kadm.ListedOffset) {
+		if start, ok := starts.Lookup(l.Topic, l.Partition); ok {
+			old += max(0, l.Offset-start.Offset)
+		}
+	})
+	if old > 0 {
+		a.except(KindArchiveEmpty, "", "", "nothing was ever archived here, and %d records of %s are older than %v: "+
+			"is archive.url that of the pipeline, and does a process with the role archive run?", old, a.topic, o.ArchiveDue)
+	}
+	return nil
 }
 
 func (o *VerifyOptions) readArchive(
-	ctx context.Context, fsys archive.Reader, extents []archive.Extent, a *Archive,
+	ctx context.Context, fsys archive.Reader, archived *archive.Archived, a *Archive,
 ) error {
-	files, err := dataFiles(fsys, extents)
-	if err != nil {
-		return err
+	for _, name := range archived.Strays {
+		a.Stray(name)
 	}
-	for n, f := range files {
+	for n, f := range archived.Files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := readFile(fsys, f, a); err != nil {
+		err := readFile(fsys, f, a)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = lookAgain(fsys, f, a, err)
+		}
+		if err != nil {
 			return err
 		}
 		if o.Progress != nil {
-			o.Progress("archive files", int64(n+1), int64(len(files)))
+			o.Progress("archive files", int64(n+1), int64(len(archived.Files)))
 		}
 	}
 	return nil
@@ -128,31 +139,53 @@ func (o *VerifyOptions) readArchive(
 
 // readFile hands the rows of a file over. One that was moved meanwhile lies under its name now; one that cannot be read
 // as Parquet is an exception, and one that the file system does not give an error, which proves nothing.
-func readFile(fsys archive.Reader, f dataFile, a *Archive) error {
-	data, err := fsys.ReadFile(f.path)
-	if errors.Is(err, fs.ErrNotExist) && f.path != f.name {
-		data, err = fsys.ReadFile(f.name)
+func readFile(fsys archive.Reader, f archive.DataFile, a *Archive) error {
+	data, err := fsys.ReadFile(f.Path)
+	if errors.Is(err, fs.ErrNotExist) && f.Path != f.Name {
+		data, err = fsys.ReadFile(f.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", f.path, err)
+		return fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	if f.Sealed != nil {
+		a.Seal(f.Name, f.Sealed, int64(len(data)), sha256.Sum256(data))
 	}
 	loaded := loadedFile{Reader: fsys, data: data}
-	if f.table == archive.TableRaw {
-		rows, err := archive.ReadRaw(loaded, f.path)
-		if err != nil {
-			a.Unreadable(f.name, err)
-			return nil
-		}
-		a.Raw(f.name, rows)
-		return nil
+	if f.Table == archive.TableRaw {
+		hand(f.Name, archive.EachRaw(loaded, f.Path), a.Raw, a)
+	} else {
+		hand(f.Name, archive.EachAggregates(loaded, f.Path), a.Aggregates, a)
 	}
-	rows, err := archive.ReadAggregates(loaded, f.path)
-	if err != nil {
-		a.Unreadable(f.name, err)
-		return nil
-	}
-	a.Aggregates(f.name, rows)
 	return nil
+}
+
+func hand[R any](name string, chunks iter.Seq2[[]R, error], take func(string, []R), a *Archive) {
+	for rows, err := range chunks {
+		if err != nil {
+			a.Unreadable(name, err)
+			return
+		}
+		take(name, rows)
+	}
+}
+
+// lookAgain tells a sealed file that is lost from a file that has been merged into another since it was listed.
+func lookAgain(fsys archive.Reader, f archive.DataFile, a *Archive, missing error) error {
+	archived, err := archive.ReadArchived(fsys)
+	if err != nil {
+		return err
+	}
+	for _, now := range archived.Files {
+		switch {
+		case now.Name != f.Name:
+		case now.Lost:
+			a.Lost(f.Name)
+			return nil
+		default:
+			return missing
+		}
+	}
+	return errMerged
 }
 
 // loadedFile answers with the content of a file that was read, so that what fails behind it is the content.

@@ -29,8 +29,12 @@ type VerifyOptions struct {
 	// would be waited for without end otherwise.
 	Stall time.Duration
 
-	// Now tells the time. It is used for one thing: where all records of a partition have been deleted, nothing tells
-	// when they were written, except that it was longer ago than the topic's retention.
+	// ArchiveDue is after how long records are archived, at the latest: an archive that was never written may be so
+	// while all records are younger.
+	ArchiveDue time.Duration
+
+	// Now tells the time. Where all records of a partition have been deleted, nothing tells when they were written,
+	// except that it was longer ago than the topic's retention. Nothing else that is proved depends on it.
 	Now func() time.Time
 }
 
@@ -42,6 +46,7 @@ func DefaultVerifyOptions() VerifyOptions {
 		WindowGroup: "stream-processor-window-v2",
 		LoopTopic:   "stream-processor-group-v2-loop",
 		Stall:       30 * time.Second,
+		ArchiveDue:  15 * time.Minute,
 		Now:         time.Now,
 	}
 }

@@ -67,7 +67,7 @@ func ParseRoles(names []string) ([]Role, error) {
 type Options struct {
 	Config  config.Config
 	Roles   []Role
-	Dynamic bool // members of the consumer groups are not static: for brokers that live in this process
+	Dynamic bool // for brokers that live in this process, which nobody shares: no static members, no standby
 	Forever bool // topics that are created keep their records for good
 	Version string
 	Logger  *slog.Logger
@@ -367,13 +367,13 @@ func (a *App) wire() {
 			Topics: a.topics, Rules: DedupOptions(c), Schemas: a.registry, EventSchema: a.schema,
 			Logger: a.log, Metrics: a.metrics,
 		}).Stage()
-		a.dedup.Kafka, a.dedup.StateDir = a.kafka, c.State.Dir
+		a.dedup.Kafka, a.dedup.StateDir, a.dedup.Standby = a.kafka, c.State.Dir, c.State.Standby && !a.o.Dynamic
 	}
 	if a.has(RoleWindow) {
 		a.window = window.NewHandler(window.HandlerOptions{
 			Topics: a.topics, Rules: WindowOptions(c), EventSchema: a.schema, Logger: a.log, Metrics: a.metrics,
 		}).Stage()
-		a.window.Kafka, a.window.StateDir = a.kafka, c.State.Dir
+		a.window.Kafka, a.window.StateDir, a.window.Standby = a.kafka, c.State.Dir, c.State.Standby && !a.o.Dynamic
 	}
 	if a.has(RoleServe) || a.has(RoleWindow) {
 		a.tables = &views.Tables{
@@ -413,10 +413,17 @@ func (a *App) wireServer() (err error) {
 	return err
 }
 
-// Run serves HTTP, prepares the roles and runs them until ctx ends. It returns when everything has stopped. An error is
-// one that a restart of the process does not mend by itself.
+// Run serves HTTP, prepares the roles and runs them until ctx ends. It returns when everything has stopped. Where ctx ends
+// with processors.ErrLeaving, or leaveOnStop is set, the process leaves its groups. An error is one that a restart of the
+// process does not mend by itself.
 func (a *App) Run(ctx context.Context) error {
 	defer a.close()
+	if a.o.Config.LeaveOnStop {
+		leaving, leave := context.WithCancelCause(context.WithoutCancel(ctx))
+		defer leave(nil)
+		defer context.AfterFunc(ctx, func() { leave(processors.ErrLeaving) })()
+		ctx = leaving
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
 	run(func(ctx context.Context) error { return a.server.Run(ctx, a.listener) })

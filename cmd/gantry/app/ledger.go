@@ -20,6 +20,7 @@ func VerifyOptions(c *config.Config, k processors.Kafka, schemas codecs.SchemaSo
 	l.RawTopic, l.EventsTopic, l.RejectsTopic, l.Keyed = c.Topics.Raw, c.Topics.Events, c.Topics.Rejects, c.Raw.Keyed
 	l.Length, l.Grace, l.Retention = w.Length, w.Grace, w.Retention
 	l.DefaultInterval, l.MaxAhead = w.DefaultInterval, c.Validate.MaxAhead
+	o.ArchiveDue = max(o.ArchiveDue, 2*c.Archive.FlushInterval)
 	l.Decoder, l.ParseSensor = &rawDecoder{schemas: schemas}, codecs.ParseSensor
 	return o
 }

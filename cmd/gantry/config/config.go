@@ -18,14 +18,16 @@ import (
 type Config struct {
 	Kafka    Kafka
 	Instance string // name-ordinal: the static member of the consumer groups
-	Registry Registry
-	State    State
-	Archive  Archive
-	HTTP     HTTP
-	Raw      Raw
-	Window   Window
-	Validate Validate
-	Topics   Topics
+	// LeaveOnStop makes the process leave its groups when it stops, instead of keeping its place for a restart.
+	LeaveOnStop bool
+	Registry    Registry
+	State       State
+	Archive     Archive
+	HTTP        HTTP
+	Raw         Raw
+	Window      Window
+	Validate    Validate
+	Topics      Topics
 }
 
 // Kafka is how brokers are reached.
@@ -54,8 +56,11 @@ type SASL struct {
 // Registry is the schema registry.
 type Registry struct{ URL, User, Password string }
 
-// State is where a process keeps its tables.
-type State struct{ Dir string }
+// State is where a process keeps its tables, and whether those of partitions that it does not own are among them.
+type State struct {
+	Dir     string
+	Standby bool
+}
 
 // Archive is where readings and windows rest, and how often a file is written.
 type Archive struct {

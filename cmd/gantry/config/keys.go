@@ -35,6 +35,8 @@ var keys = []Key{
 
 	text("instance", "gantry-0", "name of this process in its consumer groups, stable over restarts",
 		func(c *Config) *string { return &c.Instance }, instanceName),
+	boolean("leaveOnStop", "false", "a stop is for good: the other processes take the partitions over at once",
+		func(c *Config) *bool { return &c.LeaveOnStop }),
 
 	text("registry.url", "http://127.0.0.1:8081", "schema registry with the Confluent API",
 		func(c *Config) *string { return &c.Registry.URL }, urlOf("http", "https")),
@@ -45,6 +47,8 @@ var keys = []Key{
 
 	text("state.dir", "gantry-data/state", "folder of the tables; keep it over restarts",
 		func(c *Config) *string { return &c.State.Dir }, notEmpty("a folder")),
+	boolean("state.standby", "true", "keep the tables of the other processes' partitions current too, for a quick takeover",
+		func(c *Config) *bool { return &c.State.Standby }),
 
 	text("archive.url", "", "where readings and windows are archived; empty = nowhere",
 		func(c *Config) *string { return &c.Archive.URL }, archiveURL),

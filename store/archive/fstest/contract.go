@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -23,6 +24,7 @@ func Contract(t *testing.T, open func(t *testing.T) archive.FS) {
 	}{
 		{"WriteFile", writeFile},
 		{"WriteFileRefuses", writeFileRefuses},
+		{"Streams", streams},
 		{"CreateExclusive", createExclusive},
 		{"CreateExclusiveRace", createExclusiveRace},
 		{"Rename", rename},
@@ -73,6 +75,34 @@ func writeFile(t *testing.T, fsys archive.FS) {
 		data := bytes.Repeat([]byte{'x', 0, 0xff}, size/3+1)[:size]
 		must(t, fsys.WriteFile(name, data))
 		content(t, fsys, name, data)
+	}
+}
+
+// A file can be written from a stream, and read as one; it refuses what WriteFile refuses, and a stream that ends early
+// leaves nothing that looks finished.
+func streams(t *testing.T, fsys archive.FS) {
+	for _, size := range []int{0, 1, 1 << 20} {
+		name := fmt.Sprintf("f%d", size)
+		data := bytes.Repeat([]byte{'x', 0, 0xff}, size/3+1)[:size]
+		must(t, fsys.WriteFrom(name, bytes.NewReader(append(data, "beyond"...)), int64(size)))
+		content(t, fsys, name, data)
+		var got bytes.Buffer
+		must(t, fsys.CopyTo(&got, name))
+		if !bytes.Equal(got.Bytes(), data) {
+			t.Fatalf("copied %d bytes that are not the %d written", got.Len(), size)
+		}
+	}
+	want(t, fsys.WriteFrom("f1", bytes.NewReader([]byte("2")), 1), fs.ErrExist)
+	want(t, fsys.WriteFrom("nowhere/a", bytes.NewReader(nil), 0), fs.ErrNotExist)
+	want(t, fsys.WriteFrom("../a", bytes.NewReader(nil), 0), fs.ErrInvalid)
+	want(t, fsys.CopyTo(io.Discard, "b"), fs.ErrNotExist)
+	if err := fsys.WriteFrom("short", bytes.NewReader([]byte("12")), 3); err == nil {
+		t.Fatal("a stream of 2 bytes was taken for 3")
+	}
+	there, err := fsys.Exists("short")
+	must(t, err)
+	if there {
+		t.Fatal("a part of a file was left")
 	}
 }
 

@@ -2,6 +2,7 @@ package fstest
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 
 	"gantry/store/archive"
@@ -81,6 +82,12 @@ func (f *Faulty) WriteFile(name string, data []byte) error {
 		func() error { return f.FS.WriteFile(name, data[:len(data)/2]) })
 }
 
+// WriteFrom implements archive.FS; a crash in its middle leaves half of the file.
+func (f *Faulty) WriteFrom(name string, r io.Reader, size int64) error {
+	return f.do("WriteFrom", name, func() error { return f.FS.WriteFrom(name, r, size) },
+		func() error { return f.FS.WriteFrom(name, r, size/2) })
+}
+
 // CreateExclusive implements archive.FS.
 func (f *Faulty) CreateExclusive(name string, data []byte) error {
 	return f.do("CreateExclusive", name, func() error { return f.FS.CreateExclusive(name, data) }, nil)
@@ -105,6 +112,11 @@ func (f *Faulty) MkdirAll(dir string) error {
 func (f *Faulty) ReadFile(name string) (data []byte, err error) {
 	err = f.do("ReadFile", name, func() error { data, err = f.FS.ReadFile(name); return err }, nil)
 	return data, err
+}
+
+// CopyTo implements archive.Reader.
+func (f *Faulty) CopyTo(w io.Writer, name string) error {
+	return f.do("CopyTo", name, func() error { return f.FS.CopyTo(w, name) }, nil)
 }
 
 // List implements archive.Reader.

@@ -46,6 +46,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=33554432
+log.cleaner.backoff.ms=1000
 PROPERTIES
 	[ ${#kafka_settings[@]} -eq 0 ] || printf '%s\n' "${kafka_settings[@]}"
 }
