@@ -37,6 +37,9 @@
 //   - Old intents are pruned. A sleeps while the chain moves on and the intent that it would contend for is removed; A
 //     wakes and creates it. Step 3 finds the newer ones, which pruning keeps, and A renames nothing. Its intent, never
 //     the newest, is one that nobody looks at, also if A dies before step 3; it is the next to be pruned.
+//   - … and read. B lists the intents and pauses before it reads the newest; the chain moves on, the name is pruned, and
+//     A, who slept through that, creates it anew. B would finish A's intent. So what was read counts only if a listing
+//     afterwards still shows it as the newest: the newest is never pruned, so that it has always been the same.
 //   - Leftovers are swept. A writes its temporary files and pauses; B, opening the partition, removes files that no
 //     intent names; A creates the intent, and its files are gone. So only files that start at or before the start of
 //     the newest intent are swept: their writer cannot win any more.
@@ -50,6 +53,22 @@
 // followed by what is missing and by the same records again. The last numbers travel in the intent, so that they belong
 // to exactly the offsets that are archived. Where retention has deleted records before they were archived (NoteHole),
 // what is missing never comes; behind a hole the first number above the last is a new beginning.
+//
+// # While the file system is away
+//
+// Trouble with the file system never loses a batch and never grows one: Add refuses more rows than FlushRows, the feed
+// waits, and the topic is the buffer. A row takes about 250 bytes, a batch that is being encoded some 20 MB besides, and
+// no more of them are encoded at once than there are processors; Options.Bound keeps the sum for all partitions of a
+// process. Files are built in memory: nothing is spooled to a disk.
+//
+// HDFS fails in more ways than by an error. Its servers may keep a connection and say nothing: each read and write of a
+// connection has a time limit, and the first that fails closes the connection. If it were kept, the next call would read
+// the late answer to the last one, and so would every call after it. A call whose answer was lost may still be carried
+// out by a namenode that wakes up, behind all that was done since: a late rename of an intent finds its name taken, or
+// an intent behind the newest, which counts for nothing; a late rename or removal of a temporary file concerns a name
+// that no other attempt uses. A file is confirmed when the namenode has heard from its datanodes; one that is not within
+// half a minute is removed and written again with its batch. What a dead client has left open is removed at once: HDFS
+// asks for no lease of who deletes.
 //
 // # Compaction and seals
 //
@@ -102,7 +121,6 @@
 //
 // # What it does not do
 //
-// It reads no topic: somebody feeds it, and says what was published. Trouble with the file system never loses a batch
-// and never grows one: Add refuses more rows than FlushRows, the feed waits, and the topic is the buffer. Rows of late
-// readings go to the folder of their hour, however old. Silences are not archived.
+// It reads no topic: somebody feeds it, and says what was published. Rows of late readings go to the folder of their
+// hour, however old. Silences are not archived.
 package archive

@@ -266,4 +266,3 @@ func TestHDFSOutage(t *testing.T) {
 		})
 	}
 }
-

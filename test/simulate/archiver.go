@@ -74,7 +74,7 @@ func (a *archiver) run(yield func(struct{}) bool) {
 	a.fs = &fstest.Faulty{
 		FS: a.w.archiveWithout(&deferring{FS: a.w.files, a: a}),
 		Decide: func(op, name string) fstest.Fault {
-			wait(op + " " + a.w.fileName(name))
+			wait(op + " " + name)
 			if gone {
 				return fstest.CrashBefore
 			}
@@ -190,8 +190,7 @@ func (d *deferring) do(op, name string, call func() error) error {
 		return call()
 	}
 	d.a.late = false
-	what := op + " " + d.a.w.fileName(name)
-	d.a.w.lateCalls = append(d.a.w.lateCalls, lateCall{fmt.Sprintf("%s of %v", what, d.a), call})
+	d.a.w.lateCalls = append(d.a.w.lateCalls, lateCall{fmt.Sprintf("%s %s by %v", op, name, d.a), call})
 	return fstest.ErrFault
 }
 

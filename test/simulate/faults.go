@@ -65,7 +65,7 @@ func ParseMask(text string) (m Mask, err error) {
 // drawRates says how often each kind happens: once in so many steps, 0 for never.
 func (w *world) drawRates() {
 	for k := range w.rates {
-		rate := []int{40, 100, 250}[w.some(3)]
+		rate := []int{25, 70, 200}[w.some(3)]
 		if w.some(2) == 0 {
 			rate = 0
 		}
@@ -82,9 +82,13 @@ func (w *world) strikes(k faultKind) bool {
 	return rate > 0 && w.some(rate) == 0 && w.allowed(k)
 }
 
-// mishaps are what may go wrong between two steps.
+// mishaps are what may go wrong between two steps. They fall more often on the process that recovered last, which has
+// something to repair perhaps.
 func (w *world) mishaps() {
 	p := w.processes[w.some(len(w.processes))]
+	if w.tender != nil && w.some(2) == 0 {
+		p = w.tender
+	}
 	part := int32(w.some(partitions))
 	r := role(w.some(roles))
 	if w.strikes(crashes) && p.cond != down {
@@ -93,8 +97,11 @@ func (w *world) mishaps() {
 	if w.strikes(pauses) && p.cond == up {
 		w.tell("%v pauses", p)
 		p.cond = paused
+		if w.some(2) == 0 {
+			w.expire(p)
+		}
 	}
-	if w.strikes(moves) {
+	if w.strikes(moves) && r < w.roles() {
 		w.move(r, part)
 	}
 	if w.strikes(compaction) && r != archiveRole {
@@ -105,7 +112,7 @@ func (w *world) mishaps() {
 	}
 	if w.strikes(refusals) && r != archiveRole && p.cond == up {
 		st := p.stages[r]
-		if i := w.some(8); i < len(st.pipes) && len(st.pipes[i].sent) > 0 {
+		if i := w.some(len(st.pipes)); i < len(st.pipes) && len(st.pipes[i].sent) > 0 {
 			stored := w.some(2) == 0
 			w.tell("a record of %v for %s/%d fails for good%s", p, st.pipes[i].topic, st.pipes[i].part,
 				map[bool]string{true: ", although it is stored"}[stored])

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -102,9 +103,9 @@ func (w *world) drawFeed(n int) []*arrival {
 		sent = append(sent, r)
 		add(arrival{id: r.SensorID, reading: &r, misrouted: key != r.SensorID}, part, key, codecs.AppendRawJSON(nil, &r))
 	}
-	for i := range sensors { // the last ones: an owner notices what a zombie has written when it writes itself
+	for part := range int32(partitions) { // the last ones, see arrive
 		at += 20_000
-		s := &sensors[i]
+		s := &sensors[slices.IndexFunc(sensors, func(s sensor) bool { return s.part == part })]
 		metadata(s)
 		r := codecs.RawReading{
 			SensorID: s.id, Timestamp: codecs.Some(at), SpeedMPH: codecs.Some(60.0), Latitude: codecs.Some(34.0),

@@ -1,16 +1,168 @@
 package simulate
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/codecs"
+	"gantry/processors"
+	"gantry/processors/window"
 	"gantry/store"
 	"gantry/store/archive"
 )
 
-func (w *world) takeOut(mechanism string) {
-	if slices.Contains(store.Mechanisms(), mechanism) {
-		w.engineWithout = mechanism
-	}
+// Mechanisms names what a run can take out, to show that the simulation sees what it prevents: those of the engine, the
+// numbers by which the window stage tells repeats and gaps, and those of the archive's commit.
+func Mechanisms() []string {
+	return append(store.Mechanisms(), numbersFilter, exclusiveIntents, newerIntents, repeatedRenames, sparingSweep)
 }
 
-func (w *world) archiveWithout(fsys archive.FS) archive.FS { return fsys }
+const (
+	numbersFilter    = "sequence filter"
+	exclusiveIntents = "exclusive intents"
+	newerIntents     = "look for newer intents"
+	repeatedRenames  = "repeated renames"
+	sparingSweep     = "sweep that spares the next commit"
+)
+
+// takeOut takes a mechanism out. Archivers take part where they have to do with it.
+func (w *world) takeOut(mechanism string) error {
+	w.archiving = false
+	switch {
+	case !slices.Contains(Mechanisms(), mechanism):
+		return fmt.Errorf("no mechanism %q: there are %q", mechanism, Mechanisms())
+	case slices.Contains(store.Mechanisms(), mechanism):
+		w.engineWithout = mechanism
+	case mechanism == numbersFilter:
+		w.handlers[windowRole] = unfiltered{w.handlers[windowRole]}
+	default:
+		w.archiving = true
+	}
+	return nil
+}
+
+// unfiltered is the window stage without its filter: it gives each reading the number that the sensor expects, so that
+// none is a repeat and none stands beyond a gap.
+type unfiltered struct{ processors.Handler }
+
+func (h unfiltered) Handle(ctx context.Context, l *store.Lane, input int, b *processors.Batch) error {
+	for _, r := range b.Records {
+		r, err := renumber(l, r)
+		if err != nil {
+			return err
+		}
+		one := processors.NewBatch(b.Topic, b.Partition, []*kgo.Record{r})
+		if err := h.Handler.Handle(ctx, l, input, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func renumber(l *store.Lane, r *kgo.Record) (*kgo.Record, error) {
+	var v codecs.Reading
+	if kindOf(r) != codecs.KindReading {
+		return r, nil
+	}
+	if err := codecs.DecodeReading(r.Value, &v); err != nil {
+		return nil, err
+	}
+	if err := l.Begin(); err != nil {
+		return nil, err
+	}
+	defer l.End()
+	c, err := l.Cell(v.SensorID)
+	if err != nil {
+		return nil, err
+	}
+	v.Sequence = c.State.(*window.State).Sequence() + 1
+	changed := *r
+	changed.Value = codecs.AppendReading(nil, eventSchema, &v)
+	return &changed, nil
+}
+
+// archiveWithout takes a mechanism of the archive out, which is easiest to do to the file system that a writer sees.
+func (w *world) archiveWithout(fsys archive.FS) archive.FS {
+	switch w.o.Without {
+	case exclusiveIntents:
+		return overwriting{fsys}
+	case newerIntents:
+		return &blind{FS: fsys}
+	case repeatedRenames:
+		return &selfish{FS: fsys}
+	case sparingSweep:
+		return eager{fsys}
+	}
+	return fsys
+}
+
+const (
+	intents   = "_intents"
+	temporary = "_temporary"
+)
+
+// overwriting lets the last creator of an intent win.
+type overwriting struct{ archive.FS }
+
+func (f overwriting) CreateExclusive(name string, data []byte) error {
+	_ = f.Remove(name)
+	return f.FS.CreateExclusive(name, data)
+}
+
+// blind hides newer intents from who has just created one.
+type blind struct {
+	archive.FS
+	created string
+}
+
+func (f *blind) CreateExclusive(name string, data []byte) error {
+	err := f.FS.CreateExclusive(name, data)
+	if err == nil {
+		f.created = name
+	}
+	return err
+}
+
+func (f *blind) List(dir string) ([]archive.Entry, error) {
+	entries, err := f.FS.List(dir)
+	if dir != intents || f.created == "" {
+		return entries, err
+	}
+	created := f.created
+	f.created = ""
+	return slices.DeleteFunc(entries, func(e archive.Entry) bool { return dir+"/"+e.Name > created }), err
+}
+
+// selfish finishes the commits of its own process only.
+type selfish struct {
+	archive.FS
+	created bool
+}
+
+func (f *selfish) CreateExclusive(name string, data []byte) error {
+	f.created = true
+	return f.FS.CreateExclusive(name, data)
+}
+
+func (f *selfish) Rename(oldName, newName string) error {
+	if !f.created {
+		return nil
+	}
+	return f.FS.Rename(oldName, newName)
+}
+
+// eager sweeps every temporary file.
+type eager struct{ archive.FS }
+
+func (f eager) List(dir string) ([]archive.Entry, error) {
+	entries, err := f.FS.List(dir)
+	if dir == temporary {
+		for _, e := range entries {
+			_ = f.Remove(dir + "/" + e.Name)
+		}
+	}
+	return entries, err
+}

@@ -67,6 +67,12 @@ func (p *process) crash() {
 	p.archivers = nil
 }
 
+// wake lets the process go on from where it was paused, with all that it had in memory.
+func (p *process) wake() {
+	p.w.tell("%v wakes up", p)
+	p.cond = up
+}
+
 // assign makes the process the owner of a partition in one role.
 func (p *process) assign(r role, part int32) {
 	p.w.owner[r][part] = p

@@ -25,6 +25,9 @@ func Run(o Options) (res Result) {
 		}
 		w.abandon()
 	}()
+	for range w.some(len(w.feed)) { // a backlog
+		w.arrive()
+	}
 	for w.step = 1; w.step <= w.steps; w.step++ {
 		w.mishaps()
 		w.act()
@@ -57,13 +60,13 @@ func (w *world) abandon() {
 // act does one step of one of those that are alive.
 func (w *world) act() {
 	switch n := w.some(100); {
-	case n < 10:
+	case n < 8:
 		w.arrive()
-	case n < 14:
+	case n < 16:
 		w.group()
-	case n < 18:
+	case n < 20:
 		w.stragglers()
-	case n < 34:
+	case n < 32:
 		w.archivers()
 	default:
 		w.stages()
@@ -72,23 +75,54 @@ func (w *world) act() {
 
 // group is what membership brings: a process that is down comes up again, one that is paused wakes up, a partition
 // whose owner does not answer is taken from it, one without an owner is assigned, a process learns what it has lost.
+// One of what may happen does; a zombie takes its time.
 func (w *world) group() {
-	p := w.processes[w.some(len(w.processes))]
-	r, part := role(w.some(roles)), int32(w.some(partitions))
-	owner := w.owner[r][part]
-	switch n := w.some(4); {
-	case owner != nil && owner.cond != up && n < 2:
-		w.tell("%v/%d is taken from %v, which does not answer", r, part, owner)
-		w.owner[r][part] = nil
-	case owner == nil && p.canTake(r, part):
-		p.assign(r, part)
-	case p.cond == down:
-		w.restart(p)
-	case p.cond == paused && n == 2:
-		w.tell("%v wakes up", p)
-		p.cond = up
-	case p.cond == up:
-		p.learn()
+	var may []func()
+	for _, p := range w.processes {
+		switch {
+		case p.cond == down:
+			may = append(may, func() { w.restart(p) })
+		case p.cond == paused && w.some(3) == 0:
+			may = append(may, func() { p.wake() })
+		case p.cond == up && w.some(3) == 0:
+			may = append(may, func() { p.learn() })
+		}
+	}
+	for r := range w.roles() {
+		for part, owner := range w.owner[r] {
+			part := int32(part)
+			to := w.processes[w.some(len(w.processes))]
+			switch {
+			case owner == nil && to.canTake(r, part):
+				may = append(may, func() { to.assign(r, part) })
+			case owner != nil && owner.cond != up:
+				may = append(may, func() { w.expire(owner) })
+			}
+		}
+	}
+	if len(may) > 0 {
+		may[w.some(len(may))]()
+	}
+}
+
+// roles are those that are filled in this schedule. Archivers cost most of a run's time, and what the stages do does
+// not depend on them.
+func (w *world) roles() role {
+	if w.archiving {
+		return roles
+	}
+	return archiveRole
+}
+
+// expire is the end of a process's sessions: it does not answer, so its partitions are taken from it.
+func (w *world) expire(p *process) {
+	for r := range w.owner {
+		for part, owner := range w.owner[r] {
+			if owner == p {
+				w.tell("%v/%d is taken from %v, which does not answer", role(r), part, p)
+				w.owner[r][part] = nil
+			}
+		}
 	}
 }
 
@@ -119,60 +153,78 @@ func (w *world) doLateCall(i int) {
 
 // archivers lets one archiver go on, for a few calls at most.
 func (w *world) archivers() {
-	p := w.processes[w.some(len(w.processes))]
-	if p.cond != up || len(p.archivers) == 0 {
+	var awake []*archiver
+	for _, p := range w.processes {
+		for _, a := range p.archivers {
+			if p.cond == up && w.step >= a.asleep {
+				awake = append(awake, a)
+			}
+		}
+	}
+	if len(awake) == 0 {
 		return
 	}
-	a := p.archivers[w.some(len(p.archivers))]
+	a := awake[w.some(len(awake))]
 	for n := 1 + w.some(8); n > 0 && !a.ended && w.step >= a.asleep; n-- {
 		if a.call != "" {
 			w.fateOfCall(a)
 		}
 		a.step()
 	}
-	p.dropEnded()
+	a.proc.dropEnded()
 }
 
-// stages lets one lane do something.
+// stages lets one lane do something, and the network of its stage.
 func (w *world) stages() {
-	p := w.processes[w.some(len(w.processes))]
-	r, part := role(w.some(int(archiveRole))), w.some(partitions)
-	if p.cond == down || p.cond == paused {
-		if p.cond == paused { // what it had sent is on its way, whatever it does
-			st := p.stages[r]
-			if i := w.some(8); i < len(st.pipes) {
-				st.deliver(st.pipes[i])
+	var lanes []*lane
+	for _, p := range w.processes {
+		for _, st := range p.stages {
+			if st == nil {
+				continue
 			}
-		}
-		return
-	}
-	st := p.stages[r]
-	l := st.lanes[part]
-	switch n := w.some(12); {
-	case l == nil:
-	case !l.recovered && n < 10:
-		l.recover(1 + w.some(12))
-	case n < 3:
-		l.read(1 + w.some(4))
-	case n < 5:
-		l.closeRound()
-	case n < 6:
-		l.sendReleased()
-	case n < 7:
-		w.must(l.table.Flush())
-	}
-	for range 2 {
-		if i := w.some(6); i < len(st.pipes) {
-			for range 1 + w.some(3) {
-				if w.some(2) == 0 {
-					st.deliver(st.pipes[i])
-				} else {
-					st.ack(st.pipes[i])
+			for _, l := range st.lanes {
+				if l != nil {
+					lanes = append(lanes, l)
 				}
 			}
 		}
 	}
-	st.rebuild()
+	if len(lanes) == 0 {
+		return
+	}
+	l := lanes[w.some(len(lanes))]
+	if l.st.proc.cond == up {
+		w.lane(l)
+	} else if w.some(4) > 0 {
+		return // a paused process sends nothing, but for what stands in the buffers of its machine
+	}
+	l.st.network(w.some(2 * w.speed))
+	l.st.rebuild()
+}
+
+func (w *world) lane(l *lane) {
+	switch n := w.some(8); {
+	case !l.recovered:
+		l.recover(1 + w.some(12))
+	case n < 4:
+		l.read(1 + w.some(4))
+	case n < 6:
+		l.closeRound()
+	case n < 7:
+		l.sendReleased()
+	default:
+		w.must(l.table.Flush())
+	}
+}
+
+// network delivers and acknowledges n records of the stage, in any order between partitions.
+func (st *stage) network(n int) {
+	for ; n > 0 && len(st.pipes) > 0; n-- {
+		p := st.pipes[st.w.some(len(st.pipes))]
+		if st.w.some(2) == 0 || !st.ack(p) {
+			st.deliver(p)
+		}
+	}
 }
 
 // heal lets everything end well: whoever sleeps wakes up, what is on its way arrives, no further fault happens, and the
@@ -182,8 +234,7 @@ func (w *world) heal() {
 	w.tell("from here on nothing goes wrong any more")
 	for _, p := range w.processes {
 		if p.cond == paused {
-			w.tell("%v wakes up", p)
-			p.cond = up
+			p.wake()
 		}
 	}
 	for len(w.ghosts) > 0 || len(w.lateCalls) > 0 {
@@ -196,10 +247,10 @@ func (w *world) heal() {
 		}
 		p.learn()
 	}
-	for r := range w.owner {
+	for r := range w.roles() {
 		for part, owner := range w.owner[r] {
 			if owner == nil {
-				w.processes[w.some(len(w.processes))].assign(role(r), int32(part))
+				w.processes[w.some(len(w.processes))].assign(r, int32(part))
 			}
 		}
 	}
@@ -210,6 +261,7 @@ func (w *world) heal() {
 		}
 	}
 	w.settle(true)
+	w.checkChangelogs()
 	for _, s := range sensors {
 		w.closeWindows(s.id)
 	}

@@ -143,7 +143,7 @@ func (l *lane) recover(n int) {
 		w.must(l.table.SetOffset(at))
 	}
 	w.must(l.table.MarkRecovered())
-	l.recovered = true
+	l.recovered, w.tender = true, l.st.proc
 	l.next = w.committed[l.st.role][l.part]
 	w.tell("%v has recovered %v/%d up to changelog offset %d, and reads on from %d", l.st.proc, l.st.role, l.part,
 		l.offset(), l.next)

@@ -50,11 +50,14 @@ type world struct {
 	feed      []*arrival             // that are still to come
 	arrived   [partitions][]*arrival // by offset of traffic-raw
 	processes []*process
+	tender    *process // that recovered last
 	owner     [roles][partitions]*process
 	ghosts    []*ghost
 	files     *archive.Memory
 	lateCalls []lateCall
+	archiving bool
 	flushRows int
+	speed     int // of the network, in records a step
 
 	handlers      [archiveRole]processors.Handler
 	engineWithout string
@@ -86,13 +89,17 @@ func newWorld(o Options) *world {
 	}
 	w.watch = newObserver(w)
 	w.drawRates()
-	w.steps = 200 + w.some(600)
+	w.steps = 150 + w.some(450)
+	w.speed = 1 + w.some(4)
 	if o.Steps > 0 {
 		w.steps = o.Steps
 	}
+	w.archiving = w.some(3) > 0
 	w.flushRows = 4 + w.some(20)
 	w.handlers = newHandlers()
-	w.takeOut(o.Without)
+	if o.Without != "" {
+		w.must(w.takeOut(o.Without))
+	}
 	w.feed = w.drawFeed(20 + w.some(50))
 	for id := range processCount {
 		w.processes = append(w.processes, &process{w: w, id: id + 1, cond: down})
@@ -213,12 +220,17 @@ func (w *world) day(r role, part int32) {
 	if l == nil || !l.recovered || l.offset() != w.log(r.table(), part).end()-1 {
 		return
 	}
+	w.checkMended(r, part)
 	w.tell("the changelog of %v/%d is compacted, %d records go", r, part, w.logs[r.table()][part].compact())
 }
 
+// lastOnes is how many records arrive only when the last zombie is gone: an owner notices what a zombie has written
+// when it writes itself. They are of one sensor of each partition: the others' values must be mended without.
+const lastOnes = 2 * partitions
+
 // arrive lets the next raw record arrive.
 func (w *world) arrive() bool {
-	if len(w.feed) == 0 {
+	if len(w.feed) == 0 || !w.healing && len(w.feed) <= lastOnes {
 		return false
 	}
 	a := w.feed[0]
@@ -252,5 +264,3 @@ func (w *world) sendSilence(v *codecs.SensorSilence) {
 		Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSilence)}},
 	})
 }
-
-func (w *world) fileName(name string) string { return name }
