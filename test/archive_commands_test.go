@@ -78,7 +78,8 @@ func TestArchiveCommands(t *testing.T) {
 		t.Errorf("verify: %d: %s", code, out)
 	}
 
-	sealed, err := filepath.Glob(filepath.Join(data, "archive", archive.HourDir(archive.TableRaw, before.Hours[0].Hour), "*"))
+	hour := filepath.Join(data, "archive", archive.HourDir(archive.TableRaw, before.Hours[0].Hour))
+	sealed, err := filepath.Glob(filepath.Join(hour, "*"))
 	if err != nil || len(sealed) != 1 {
 		t.Fatalf("%v, %v", sealed, err)
 	}

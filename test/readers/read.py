@@ -1,7 +1,7 @@
 """Prints as JSON what a reader of Parquet finds in a folder: read.py pyarrow|duckdb|spark FOLDER...
 
 Of each folder the number of rows, and of each column the number of nulls and, of numbers, the sum. Times count as
-milliseconds of the epoch. A map counts as the sum of its values.
+milliseconds since the first of March 2026, so that their sums are exact. A map counts as the sum of its values.
 """
 
 import json
@@ -27,7 +27,7 @@ def with_pyarrow(folder):
             values = pc.list_flatten(column.cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.int32())]))))
             column = pc.struct_field(values, "value")
         elif pa.types.is_timestamp(column.type):
-            column = column.cast(pa.int64())
+            column = pc.subtract(column.cast(pa.int64()), BASE)
         elif pa.types.is_string(column.type):
             column = None
         columns[name] = {"nulls": nulls, "sum": None if column is None else float(number(pc.sum(column).as_py()))}
@@ -47,7 +47,7 @@ def with_duckdb(folder):
         if kind.startswith("MAP"):
             total = f"sum(list_sum(map_values({quoted})))"
         elif kind.startswith("TIMESTAMP"):
-            total = f"sum(epoch_ms({quoted}))"
+            total = f"sum(epoch_ms({quoted}) - {BASE})"
         elif kind == "VARCHAR":
             total = "NULL"
         else:
@@ -78,7 +78,7 @@ def with_spark(folder):
         if kind == "map":
             column = f.aggregate(f.map_values(column), f.lit(0), lambda a, b: a + b)
         elif kind == "timestamp":
-            column = f.unix_millis(column)
+            column = f.unix_millis(column) - BASE
         elif kind == "string":
             texts.add(field.name)
             column = f.lit(0)
@@ -91,6 +91,7 @@ def with_spark(folder):
     return {"rows": row["rows"], "columns": columns}
 
 
+BASE = 1772323200000
 PARTITIONS = ("year", "month", "day", "hour")
 READERS = {"pyarrow": with_pyarrow, "duckdb": with_duckdb, "spark": with_spark}
 

@@ -54,9 +54,13 @@ func TestReadersAgree(t *testing.T) {
 			}
 			defer fsys.Close()
 			fill(t, fsys)
-			agree(t, fsys, python, url, "with every revision")
+			open := snapshot(t, fsys, "with every revision")
 			seal(t, fsys)
-			agree(t, fsys, python, url, "sealed")
+			sealed := snapshot(t, fsys, "sealed")
+			agree(t, python, "pyarrow", open, sealed)
+			agree(t, python, "duckdb", open, sealed)
+			sealed.root = url
+			agree(t, python, "spark", open, sealed)
 		})
 	}
 }
@@ -77,7 +81,7 @@ func fill(t *testing.T, fsys archive.FS) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	start := time.Date(2026, 3, 1, 7, 30, 0, 0, time.UTC).UnixMilli() // a month, day and hour with leading zeros
+	start := base.Add(7*time.Hour + 30*time.Minute).UnixMilli() // a month, day and hour with leading zeros
 	offset, ordinals := int64(0), make([]int64, sensors)
 	add := func(r archive.Record) {
 		t.Helper()
@@ -151,43 +155,55 @@ func seal(t *testing.T, fsys archive.FS) {
 	}
 }
 
-// agree lets each reader read the tables, and compares with Gantry's own counts.
-func agree(t *testing.T, fsys archive.FS, python, url, when string) {
+// contents are an archive's files, where a reader finds them, and what Gantry finds in them.
+type contents struct {
+	when  string
+	root  string
+	want  []found // by table
+	files int
+}
+
+func snapshot(t *testing.T, fsys archive.FS, when string) contents {
 	t.Helper()
-	want := []found{
-		count(t, fsys, archive.TableRaw, archive.ReadRaw, rawNumbers),
-		count(t, fsys, archive.TableAggregates, archive.ReadAggregates, aggregateNumbers),
+	return contents{
+		when: when, root: copyOf(t, fsys), files: files(t, fsys),
+		want: []found{
+			count(t, fsys, archive.TableRaw, archive.ReadRaw, rawNumbers),
+			count(t, fsys, archive.TableAggregates, archive.ReadAggregates, aggregateNumbers),
+		},
 	}
-	here := copyOf(t, fsys)
-	for _, reader := range []string{"pyarrow", "duckdb", "spark"} {
-		root := here
-		if reader == "spark" {
-			root = url
-		}
-		args := []string{"read.py", reader}
+}
+
+// agree lets a reader read the tables, and compares with Gantry's own counts.
+func agree(t *testing.T, python, reader string, archives ...contents) {
+	t.Helper()
+	args := []string{"read.py", reader}
+	for _, a := range archives {
 		for _, table := range archive.Tables {
-			args = append(args, root+"/"+table.Dir())
-		}
-		cmd := exec.CommandContext(t.Context(), python, args...)
-		var complaints bytes.Buffer
-		cmd.Stderr = &complaints
-		cmd.Env = append(os.Environ(), "HADOOP_USER_NAME=gantry", "PYSPARK_PYTHON="+python)
-		out, err := cmd.Output()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", reader, err, &complaints)
-			continue
-		}
-		var got []found
-		if err := json.Unmarshal(out[bytes.LastIndex(out, []byte("[{")):], &got); err != nil {
-			t.Errorf("%s: %v: %s", reader, err, out)
-			continue
-		}
-		for i, table := range archive.Tables {
-			compare(t, fmt.Sprintf("%s of %s, %s", reader, table, when), got[i], want[i])
+			args = append(args, a.root+"/"+table.Dir())
 		}
 	}
-	t.Logf("%s: %d readings and %d windows in %d files; pyarrow, DuckDB and Spark find the same rows, nulls and sums of "+
-		"%d and %d columns", when, want[0].Rows, want[1].Rows, files(t, fsys), len(want[0].Columns), len(want[1].Columns))
+	cmd := exec.CommandContext(t.Context(), python, args...)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	cmd.Env = append(os.Environ(), "HADOOP_USER_NAME=gantry", "PYSPARK_PYTHON="+python)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", reader, err, &complaints)
+		return
+	}
+	var got []found
+	if err := json.Unmarshal(out, &got); err != nil || len(got) != len(archives)*len(archive.Tables) {
+		t.Errorf("%s: %v: %s", reader, err, out)
+		return
+	}
+	for n, a := range archives {
+		for i, table := range archive.Tables {
+			compare(t, fmt.Sprintf("%s of %s, %s", reader, table, a.when), got[n*len(archive.Tables)+i], a.want[i])
+		}
+		t.Logf("%s, %s: %d readings and %d windows in %d files; rows, nulls and sums of %d and %d columns compared",
+			reader, a.when, a.want[0].Rows, a.want[1].Rows, a.files, len(a.want[0].Columns), len(a.want[1].Columns))
+	}
 }
 
 func compare(t *testing.T, what string, got, want found) {
@@ -216,7 +232,8 @@ func (c column) String() string {
 	return fmt.Sprintf("%d nulls and the sum %v", c.Nulls, *c.Sum)
 }
 
-// count reads a table with Gantry's own reader. numbers gives the columns of a row: a float64, a string, or nil for null.
+// count reads a table with Gantry's own reader. numbers gives the columns of a row: a float64, a string, or nil for
+// null.
 func count[R any](
 	t *testing.T, fsys archive.Reader, table archive.Table, read func(archive.Reader, string) ([]R, error),
 	numbers func(*R) map[string]any,
@@ -251,12 +268,16 @@ func (f *found) add(name string, value any) {
 	switch v := value.(type) {
 	case nil:
 		c.Nulls++
-	case float64:
-		sum := v
-		if c.Sum != nil {
-			sum += *c.Sum
+	case nullNumber:
+		c.Nulls++
+		if c.Sum == nil {
+			c.Sum = new(float64)
 		}
-		c.Sum = &sum
+	case float64:
+		if c.Sum == nil {
+			c.Sum = new(float64)
+		}
+		*c.Sum += v
 	}
 	f.Columns[name] = c
 }
@@ -279,11 +300,16 @@ func partitions(t *testing.T, name string) map[string]float64 {
 	return parts
 }
 
+// base is the time from which times are counted.
+var base = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+func since(ms int64) float64 { return float64(ms - base.UnixMilli()) }
+
 func rawNumbers(r *archive.RawRow) map[string]any {
 	return map[string]any{
-		"sensor_id": r.SensorID, "timestamp": float64(r.Timestamp), "speed_mph": double(r.SpeedMPH),
+		"sensor_id": r.SensorID, "timestamp": since(r.Timestamp), "speed_mph": double(r.SpeedMPH),
 		"volume_vph": integer(r.VolumeVPH), "occupancy_percent": double(r.OccupancyPercent), "latitude": r.Latitude,
-		"longitude": r.Longitude, "received_at": float64(r.ReceivedAt), "sequence": float64(r.Sequence),
+		"longitude": r.Longitude, "received_at": since(r.ReceivedAt), "sequence": float64(r.Sequence),
 		"flags": float64(r.Flags), "freeway": text(r.Freeway), "direction": text(r.Direction), "lanes": integer(r.Lanes),
 		"source_partition": float64(r.SourcePartition), "source_offset": float64(r.SourceOffset),
 	}
@@ -295,7 +321,7 @@ func aggregateNumbers(w *archive.AggregateRow) map[string]any {
 		flags += float64(n)
 	}
 	return map[string]any{
-		"sensor_id": w.SensorID, "window_start": float64(w.WindowStart), "window_end": float64(w.WindowEnd),
+		"sensor_id": w.SensorID, "window_start": since(w.WindowStart), "window_end": since(w.WindowEnd),
 		"avg_speed": double(w.AvgSpeed), "avg_volume": double(w.AvgVolume), "avg_occupancy": double(w.AvgOccupancy),
 		"speed_variance": double(w.SpeedVariance), "message_count": float64(w.MessageCount),
 		"min_speed": double(w.MinSpeed), "max_speed": double(w.MaxSpeed),
@@ -305,16 +331,19 @@ func aggregateNumbers(w *archive.AggregateRow) map[string]any {
 	}
 }
 
+// nullNumber is a null of a column whose sum counts.
+type nullNumber struct{}
+
 func double(v *float64) any {
 	if v == nil {
-		return nil
+		return nullNumber{}
 	}
 	return *v
 }
 
 func integer(v *int32) any {
 	if v == nil {
-		return nil
+		return nullNumber{}
 	}
 	return float64(*v)
 }
