@@ -296,7 +296,9 @@ func twoGenerations(t *testing.T) (*archive.Memory, []archive.Record) {
 }
 
 // reads tells whether a call leaves the file system as it is.
-func reads(op string) bool { return slices.Contains([]string{"List", "ReadFile", "CopyTo", "Exists"}, op) }
+func reads(op string) bool {
+	return slices.Contains([]string{"List", "ReadFile", "CopyTo", "Exists"}, op)
+}
 
 // At no moment of a compaction does a reader of Parquet files see a row twice, and the commits always say that each is
 // there once.
