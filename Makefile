@@ -14,7 +14,7 @@ VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
-.PHONY: servers servers-stop servers-wipe test-real test-readers simulate chaos soak
+.PHONY: servers servers-stop servers-wipe test-real test-readers simulate chaos soak test-secure vulncheck
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,15 @@ chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3)
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \
 		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) GANTRY_KEYED=$(KEYED) \
 		$(GO) test -v -count 1 -timeout 3h -run '^TestChaos$$' ./test/real
+
+test-secure: ## Start the secured servers, run the suites that need them, and stop them
+	@test/servers/secure.sh start
+	@eval "$$(test/servers/secure.sh env)" && \
+		$(GO) test -v -count 1 -timeout 20m -run 'Secured|Hostile' ./test/real/...; \
+		result=$$?; test/servers/secure.sh stop; exit $$result
+
+vulncheck: ## Look for known vulnerabilities; it needs https://vuln.go.dev, or GOVULNDB with a copy of it
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
 
 soak: ## Run FOR=1h at RATE=5000 readings a second with a kill each minute; wants memory, state and files flat
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_SOAK=$(FOR) GANTRY_RATE=$(RATE) GANTRY_SOAK_DIR=$(CURDIR)/.soak \

@@ -271,6 +271,7 @@ func (g *Group) end(owned bool) error {
 	}
 	started := time.Now()
 	s.cancel()
+	s.resumeAll()
 	s.wg.Wait()
 	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
 	g.mu.Lock()

@@ -31,6 +31,7 @@ type session struct {
 	claims  map[topicPartition]*claim
 	wg      sync.WaitGroup
 	room    chan struct{} // a batch was cut off a queue
+	pausing sync.Mutex    // held while a partition is paused, and while all are resumed at the end
 
 	mu        sync.Mutex
 	marks     map[topicPartition]int64
@@ -281,8 +282,27 @@ func (s *session) held() (h holdings) {
 		h.all += c.memory
 		c.mu.Unlock()
 		if stuck {
-			s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+			s.pause(c)
 		}
 	}
 	return h
+}
+
+// pause stops fetching a partition, unless the session has ended.
+func (s *session) pause(c *claim) {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	if s.ctx.Err() == nil {
+		s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+	}
+}
+
+// resumeAll fetches again what the session has paused. The client would keep it paused in every later session, whose
+// claims know of no pause: a member that had slept past its session found that nothing in its queues had moved for so
+// long, paused the partitions, lost the session, and got partitions back of which it never fetched a record again,
+// while it sent its heartbeats. The session's context has ended, so that no pause follows.
+func (s *session) resumeAll() {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	s.client.ResumeFetchPartitions(s.parts)
 }

@@ -19,7 +19,7 @@ import (
 
 // hostileMemoryMax is what a process may take at most while hostile messages are all that it gets. The bounds that add
 // up to it: what a fetch unpacks to and its copy, what a group queues, and as much again until the collector has run.
-const hostileMemoryMax = 1 << 30
+const hostileMemoryMax = 768 << 20
 
 // Hostile messages on traffic-raw cannot make the process use more than a fixed amount of memory: batches that unpack to
 // as much as they may and those that do to far more, records of nothing, thousands of headers, the deepest JSON, Avro
@@ -89,7 +89,7 @@ func newHostile(t *testing.T) hostile {
 	k.SASL = processors.SASL{Mechanism: "PLAIN", User: adminUser, Password: adminSecret}
 	k.BatchBytesMax = 1 << 30
 	client, err := kgo.NewClient(append(k.Options(), kgo.ProducerBatchCompression(kgo.ZstdCompression()),
-		kgo.ProducerBatchMaxBytes(1<<30+1<<20), kgo.MaxBufferedBytes(3<<30), kgo.BrokerMaxWriteBytes(1<<30+2<<20),
+		kgo.ProducerBatchMaxBytes(600<<20), kgo.MaxBufferedBytes(1<<30), kgo.BrokerMaxWriteBytes(1<<30),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(time.Minute),
 		kgo.MaxBufferedRecords(1<<20))...)
 	if err != nil {

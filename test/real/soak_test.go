@@ -281,7 +281,15 @@ func (s *soak) write(title string) {
 // caughtUp waits until every record is processed and archived.
 func (s *soak) caughtUp() {
 	s.t.Helper()
-	harness.Await(s.t, "an end of the lag", func() bool { return s.behind(s.t.Context()) == 0 })
+	least, at := math.Inf(1), time.Now()
+	for least > 0 {
+		if n := s.behind(s.t.Context()); n < least {
+			least, at = n, time.Now()
+		} else if time.Since(at) > harness.Patience {
+			s.t.Fatalf("the lag has not shrunk for %v: %.0f records are not processed", harness.Patience, least)
+		}
+		s.fleet.wait(time.Second)
+	}
 	last := make(map[int32]int64)
 	ends, err := s.adm.ListEndOffsets(s.t.Context(), harness.EventsTopic)
 	if err != nil {

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -79,15 +80,24 @@ func (w *world) each(topic string, do func(*kgo.Record)) {
 	}
 }
 
-// checkArchive compares the archive with traffic-events: each identity once, with its columns, and all of them.
+// checkArchive compares the archive with traffic-events, each identity once, with its columns, and all of them; as it is,
+// and again when all hours are sealed.
 func (w *world) checkArchive() {
-	extents, err := archive.Extents(w.files)
+	w.compareArchive()
+	w.newCompactor(w.processes[0]).finish()
+	if archived := w.compareArchive(); len(archived.Unsealed()) > 0 {
+		w.fail("%v are not sealed by a compaction that nothing disturbed", archived.Unsealed())
+	}
+}
+
+func (w *world) compareArchive() *archive.Archived {
+	archived, err := archive.ReadArchived(w.files)
 	w.must(err)
 	spans := make([]ledger.ArchiveSpan, partitions)
 	for part, log := range w.logs[topicEvents] {
 		spans[part].End = log.end()
 	}
-	for _, x := range extents {
+	for _, x := range archived.Extents {
 		spans[x.Partition].Archived, spans[x.Partition].Holes = x.End, x.Holes
 	}
 	for part, s := range spans {
@@ -95,24 +105,36 @@ func (w *world) checkArchive() {
 			w.fail("archive/%d holds what is before %d of %d, but for %v", part, s.Archived, s.End, s.Holes)
 		}
 	}
-	a, err := ledger.NewArchive(topicEvents, spans, nil)
+	a, err := ledger.NewArchive(topicEvents, spans, archived.Manifests)
 	w.must(err)
 	w.each(topicEvents, a.Event)
-	for name, err := range archive.Walk(w.files, archive.TableRaw) {
-		w.must(err)
-		rows, err := archive.ReadRaw(w.files, name)
-		w.must(err)
-		a.Raw(name, rows)
+	for _, f := range archived.Files {
+		w.compareFile(a, f)
 	}
-	for name, err := range archive.Walk(w.files, archive.TableAggregates) {
-		w.must(err)
-		rows, err := archive.ReadAggregates(w.files, name)
-		w.must(err)
-		a.Aggregates(name, rows)
+	for _, name := range archived.Strays {
+		a.Stray(name)
 	}
 	if report := a.Close(); !report.OK() {
 		w.fail("the archive has exceptions; the first: %+v", report.Exceptions[0])
 	}
+	return archived
+}
+
+func (w *world) compareFile(a *ledger.Archive, f archive.DataFile) {
+	data, err := w.files.ReadFile(f.Path)
+	w.must(err)
+	if f.Sealed != nil {
+		a.Seal(f.Name, f.Sealed, int64(len(data)), sha256.Sum256(data))
+	}
+	if f.Table == archive.TableRaw {
+		rows, err := archive.ReadRaw(w.files, f.Path)
+		w.must(err)
+		a.Raw(f.Name, rows)
+		return
+	}
+	rows, err := archive.ReadAggregates(w.files, f.Path)
+	w.must(err)
+	a.Aggregates(f.Name, rows)
 }
 
 // checkMended fails where the last record of a key is not its newest value, although the owner has settled on the

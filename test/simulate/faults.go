@@ -25,12 +25,13 @@ const (
 	failedCalls                  // a call to the file system fails, with its effect or without
 	lateEffects                  // … fails, and its effect comes later
 	silences                     // a sensor is found silent
+	seals                        // the archive is compacted, and its hours are sealed
 	faultKinds  = iota
 )
 
 var faultNames = [faultKinds]string{
 	"crashes", "pauses", "moves", "torn-disks", "empty-disks", "stale-disks", "late-records", "refusals", "compaction",
-	"failed-calls", "late-effects", "silences",
+	"failed-calls", "late-effects", "silences", "seals",
 }
 
 func (k faultKind) String() string { return faultNames[k] }
@@ -107,6 +108,10 @@ func (w *world) mishaps() {
 	if w.strikes(compaction) && r != archiveRole {
 		w.day(r, part)
 	}
+	if w.strikes(seals) && w.archiving && p.cond == up && p.compactor == nil {
+		w.tell("%v compacts the archive", p)
+		p.compactor = w.newCompactor(p)
+	}
 	if w.strikes(silences) {
 		w.silence()
 	}
@@ -122,7 +127,7 @@ func (w *world) mishaps() {
 }
 
 // fateOfCall decides on a call to the file system.
-func (w *world) fateOfCall(a *archiver) {
+func (w *world) fateOfCall(a *writer) {
 	switch {
 	case w.strikes(failedCalls):
 		a.verdict = []fstest.Fault{fstest.FailBefore, fstest.FailAfter}[w.some(2)]

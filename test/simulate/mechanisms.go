@@ -3,7 +3,9 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -15,9 +17,10 @@ import (
 )
 
 // Mechanisms names what a run can take out, to show that the simulation sees what it prevents: those of the engine, the
-// numbers by which the window stage tells repeats and gaps, and those of the archive's commit.
+// numbers by which the window stage tells repeats and gaps, and those of the archive's commits and seals.
 func Mechanisms() []string {
-	return append(store.Mechanisms(), numbersFilter, exclusiveIntents, newerIntents, repeatedRenames, sparingSweep)
+	return append(store.Mechanisms(), numbersFilter, exclusiveIntents, newerIntents, repeatedRenames, sparingSweep,
+		exclusiveManifests, lastingManifests, namedInputs)
 }
 
 const (
@@ -26,6 +29,10 @@ const (
 	newerIntents     = "look for newer intents"
 	repeatedRenames  = "repeated renames"
 	sparingSweep     = "sweep that spares the next commit"
+
+	exclusiveManifests = "exclusive manifests"
+	lastingManifests   = "manifests that stay"
+	namedInputs        = "inputs of the commit alone"
 )
 
 // takeOut takes a mechanism out. Archivers take part where they have to do with it.
@@ -88,7 +95,13 @@ func renumber(l *store.Lane, r *kgo.Record) (*kgo.Record, error) {
 func (w *world) archiveWithout(fsys archive.FS) archive.FS {
 	switch w.o.Without {
 	case exclusiveIntents:
-		return overwriting{fsys}
+		return overwriting{fsys, intents}
+	case exclusiveManifests:
+		return overwriting{fsys, manifests}
+	case lastingManifests:
+		return pruning{fsys}
+	case namedInputs:
+		return greedy{fsys}
 	case newerIntents:
 		return &blind{FS: fsys}
 	case repeatedRenames:
@@ -101,14 +114,20 @@ func (w *world) archiveWithout(fsys archive.FS) archive.FS {
 
 const (
 	intents   = "_intents"
+	manifests = "_manifests"
 	temporary = "_temporary"
 )
 
-// overwriting lets the last creator of an intent win.
-type overwriting struct{ archive.FS }
+// overwriting lets the last creator of a commit win, in one folder.
+type overwriting struct {
+	archive.FS
+	dir string
+}
 
 func (f overwriting) CreateExclusive(name string, data []byte) error {
-	_ = f.Remove(name)
+	if path.Dir(name) == f.dir {
+		_ = f.Remove(name)
+	}
 	return f.FS.CreateExclusive(name, data)
 }
 
@@ -165,4 +184,35 @@ func (f eager) List(dir string) ([]archive.Entry, error) {
 		}
 	}
 	return entries, err
+}
+
+// pruning removes the older manifests of an hour when the next is created.
+type pruning struct{ archive.FS }
+
+func (f pruning) CreateExclusive(name string, data []byte) error {
+	err := f.FS.CreateExclusive(name, data)
+	if err != nil || path.Dir(name) != manifests {
+		return err
+	}
+	entries, err := f.List(manifests)
+	hour := path.Base(name)[:len("2026-11-24T08")]
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name, hour) && e.Name < path.Base(name) {
+			_ = f.Remove(path.Join(manifests, e.Name))
+		}
+	}
+	return err
+}
+
+// greedy removes whatever stands in the folder of an hour when its merged file comes.
+type greedy struct{ archive.FS }
+
+func (f greedy) Rename(oldName, newName string) error {
+	if strings.HasPrefix(path.Base(newName), "sealed-") {
+		entries, _ := f.List(path.Dir(newName))
+		for _, e := range entries {
+			_ = f.Remove(path.Join(path.Dir(newName), e.Name))
+		}
+	}
+	return f.FS.Rename(oldName, newName)
 }

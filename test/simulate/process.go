@@ -25,6 +25,7 @@ type process struct {
 	cond      condition
 	stages    [archiveRole]*stage
 	archivers []*archiver
+	compactor *compactor // while one runs
 	disks     [archiveRole][partitions]*disk
 }
 
@@ -60,11 +61,22 @@ func (p *process) crash() {
 		st.die()
 		p.stages[r] = nil
 	}
-	for _, a := range p.archivers {
+	for _, x := range p.writers() {
 		fates := []fstest.Fault{fstest.CrashBefore, fstest.CrashHalf, fstest.CrashAfter}
-		a.die(fates[p.w.some(len(fates))])
+		x.die(fates[p.w.some(len(fates))])
 	}
-	p.archivers = nil
+	p.dropEnded()
+}
+
+// writers are those of the process that work in the archive.
+func (p *process) writers() (all []*writer) {
+	for _, a := range p.archivers {
+		all = append(all, &a.writer)
+	}
+	if p.compactor != nil {
+		all = append(all, &p.compactor.writer)
+	}
+	return all
 }
 
 // wake lets the process go on from where it was paused, with all that it had in memory.
@@ -129,6 +141,9 @@ func (p *process) learn() (any bool) {
 }
 
 func (p *process) dropEnded() {
+	if p.compactor != nil && p.compactor.ended {
+		p.compactor = nil
+	}
 	p.archivers = slices.DeleteFunc(p.archivers, func(a *archiver) bool { return a.ended })
 }
 

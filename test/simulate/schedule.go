@@ -2,8 +2,6 @@ package simulate
 
 import (
 	"slices"
-
-	"gantry/store/archive/fstest"
 )
 
 // Run plays a schedule: steps with mishaps between them, then healing, then the checks.
@@ -40,8 +38,8 @@ func Run(o Options) (res Result) {
 // abandon ends what a run that broke off has left.
 func (w *world) abandon() {
 	for _, p := range w.processes {
-		for _, a := range p.archivers {
-			a.stop()
+		for _, x := range p.writers() {
+			x.stop()
 		}
 		for _, st := range p.stages {
 			if st == nil {
@@ -67,7 +65,7 @@ func (w *world) act() {
 	case n < 20:
 		w.stragglers()
 	case n < 32:
-		w.archivers()
+		w.archive()
 	default:
 		w.stages()
 	}
@@ -151,27 +149,21 @@ func (w *world) doLateCall(i int) {
 	w.tell("the effect of %s comes: %v", c.what, err)
 }
 
-// archivers lets one archiver go on, for a few calls at most.
-func (w *world) archivers() {
-	var awake []*archiver
+// archive lets one of those who work in the archive go on, for a few calls at most.
+func (w *world) archive() {
+	var awake []*writer
 	for _, p := range w.processes {
-		for _, a := range p.archivers {
-			if p.cond == up && w.step >= a.asleep {
-				awake = append(awake, a)
+		for _, x := range p.writers() {
+			if p.cond == up && w.step >= x.asleep {
+				awake = append(awake, x)
 			}
 		}
 	}
-	if len(awake) == 0 {
-		return
+	if len(awake) > 0 {
+		x := awake[w.some(len(awake))]
+		x.steps(1 + w.some(8))
+		x.proc.dropEnded()
 	}
-	a := awake[w.some(len(awake))]
-	for n := 1 + w.some(8); n > 0 && !a.ended && w.step >= a.asleep; n-- {
-		if a.call != "" {
-			w.fateOfCall(a)
-		}
-		a.step()
-	}
-	a.proc.dropEnded()
 }
 
 // stages lets one lane do something, and the network of its stage.
@@ -285,6 +277,9 @@ func (w *world) settle(all bool) {
 		for _, a := range p.archivers {
 			w.settleArchiver(a, all)
 		}
+		if p.compactor != nil && p.cond == up {
+			p.compactor.finish()
+		}
 		p.dropEnded()
 	}
 }
@@ -316,7 +311,6 @@ func (st *stage) settle() (again bool) {
 
 // settleArchiver lets an archiver go on until it has archived the log, or, where it is not the owner, has left.
 func (w *world) settleArchiver(a *archiver, all bool) {
-	const stepsMax = 20_000
 	for n := 0; !a.ended; n++ {
 		end := w.log(topicEvents, a.part).end()
 		if !a.leaving && (!all && n > 40 || a.next == end || end == 0) {
@@ -325,7 +319,6 @@ func (w *world) settleArchiver(a *archiver, all bool) {
 		if n == stepsMax {
 			w.fail("%v does not come to an end: it has archived up to %d of %d", a, a.next, end)
 		}
-		a.verdict = fstest.None
 		a.step()
 	}
 }

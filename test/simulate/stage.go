@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -125,6 +126,9 @@ func (l *lane) offset() int64 {
 	l.st.w.must(err)
 	return at
 }
+
+// never is longer than any schedule.
+const never = 1000 * time.Hour
 
 // everything is more records than any changelog holds.
 const everything = 1 << 30

@@ -74,7 +74,7 @@ type Archive struct {
 type Kerberos struct {
 	Principal, Keytab, Config string
 	Namenode                  string // its principal
-	Protection                string // none, authentication, integrity, privacy
+	Protection                string // none, authentication, privacy
 }
 
 // HTTP is the server.

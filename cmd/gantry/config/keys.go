@@ -66,7 +66,7 @@ var keys = []Key{
 		func(c *Config) *string { return &c.Archive.Kerberos.Namenode }, matches("service/host", `^[^/@]+/[^/]+$`)),
 	text("archive.kerberos.protection", "authentication", "least protection on the way to the datanodes",
 		func(c *Config) *string { return &c.Archive.Kerberos.Protection },
-		oneOf("none", "authentication", "integrity", "privacy")),
+		oneOf("none", "authentication", "privacy")),
 
 	text("http.listen", "127.0.0.1:8080", "address of the HTTP server",
 		func(c *Config) *string { return &c.HTTP.Listen }, listenAddress),
