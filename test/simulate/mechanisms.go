@@ -35,9 +35,13 @@ const (
 	namedInputs        = "inputs of the commit alone"
 )
 
-// takeOut takes a mechanism out. Archivers take part where they have to do with it.
+// ofStages tells whether a mechanism is one of the stages, which are there without archivers too.
+func ofStages(mechanism string) bool {
+	return mechanism == numbersFilter || slices.Contains(store.Mechanisms(), mechanism)
+}
+
+// takeOut takes a mechanism out. One of the archive's needs archivers.
 func (w *world) takeOut(mechanism string) error {
-	w.archiving = false
 	switch {
 	case !slices.Contains(Mechanisms(), mechanism):
 		return fmt.Errorf("no mechanism %q: there are %q", mechanism, Mechanisms())
