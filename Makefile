@@ -4,6 +4,7 @@ GO       ?= go
 TOOL      = $(GO) tool -modfile=.tools/go.mod
 FUZZTIME ?= 30s
 KILLS    ?= 10
+FOR      ?= 1h
 
 # Packages in which goroutines share memory. The others are pure functions: racing them would only take time.
 RACY = ./store/... ./processors/... ./views/... ./codecs/registry/... ./cmd/gantry/...
@@ -13,7 +14,7 @@ VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
-.PHONY: servers servers-stop servers-wipe test-real chaos simulate
+.PHONY: servers servers-stop servers-wipe test-real test-readers simulate chaos soak test-secure vulncheck
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,15 +71,35 @@ servers-wipe: ## Stop those servers and remove their data
 test-real: ## Run the suites that need those servers (make servers)
 	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
 
+test-readers: ## Let pyarrow, DuckDB and Spark (needs Java) read an archive; on HDFS too where it runs
+	@test -x .readers/bin/python || python3 -m venv .readers
+	@.readers/bin/pip install -q -r test/readers/requirements.txt
+	@if test/servers/servers.sh status 2>/dev/null | grep -q '^namenode: running'; then \
+		eval "$$(test/servers/servers.sh env)"; fi; \
+	GANTRY_READERS_PYTHON=$(CURDIR)/.readers/bin/python $(GO) test -v -count 1 -timeout 20m ./test/readers
+
 simulate: ## Run SEEDS schedules (10000) of a simulated world, or SEED alone with its story: MASK, STEPS, WITHOUT
 	$(GO) test -count 1 -timeout 10h -v ./test/simulate $(if $(SEED),-run 'TestSeed$$$$' -args -seed $(SEED) \
 		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(STAGES),-stages) $(if $(WITHOUT),-without '$(WITHOUT)'), \
 		-run TestSchedules -args -seeds $(or $(SEEDS),10000) $(if $(FIRST),-first $(FIRST)))
 
-chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 readings a second)
+chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 a second), KEYED=0
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_KILLS=$(KILLS) GANTRY_SEED=$(SEED) \
-		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) \
+		GANTRY_INSTANCES=$(INSTANCES) GANTRY_RATE=$(RATE) GANTRY_KEYED=$(KEYED) \
 		$(GO) test -v -count 1 -timeout 3h -run '^TestChaos$$' ./test/real
+
+test-secure: ## Start the secured servers, run the suites that need them, and stop them
+	@test/servers/secure.sh start
+	@eval "$$(test/servers/secure.sh env)" && \
+		$(GO) test -v -count 1 -timeout 20m -run 'Secured|Hostile' ./test/real/...; \
+		result=$$?; test/servers/secure.sh stop; exit $$result
+
+vulncheck: ## Look for known vulnerabilities; it needs https://vuln.go.dev, or GOVULNDB with a copy of it
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
+
+soak: ## Run FOR=1h at RATE=5000 readings a second with a kill each minute; wants memory, state and files flat
+	@eval "$$(test/servers/servers.sh env)" && GANTRY_SOAK=$(FOR) GANTRY_RATE=$(RATE) GANTRY_SOAK_DIR=$(CURDIR)/.soak \
+		$(GO) test -v -count 1 -timeout 0 -run '^TestSoak$$' ./test/real
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -168,7 +168,7 @@ func (s *scanner) poll(ctx context.Context) (found []*kgo.Record, err error) {
 	defer cancel()
 	fetches := s.client.PollFetches(wait)
 	if wait.Err() == nil {
-		if err := fetches.Err(); err != nil {
+		if err := FetchErr(fetches); err != nil {
 			return nil, err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -218,7 +217,7 @@ func (a *Alignment) metadata(p int32, next int64) string {
 }
 
 func parseMetadata(s string) (ms int64, ok bool) {
-	s, ok = strings.CutPrefix(s, metadataPrefix)
+	s, ok = metadataField(s, metadataPrefix)
 	if !ok {
 		return 0, false
 	}

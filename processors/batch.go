@@ -15,6 +15,8 @@ type Batch struct {
 	// Ahead marks records that overtake a backlog. They come again in their place, so nothing of the batch's input is
 	// done when they are handled.
 	Ahead bool
+	// Unread is what was deleted of the partition before it was read, lately. It is not to be changed.
+	Unread []Hole
 
 	last  int64         // offset of the last record or marker
 	taken chan struct{} // of a batch ahead: closed when it is handled

@@ -3,6 +3,7 @@ package processors
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type claim struct {
 
 	mu     sync.Mutex
 	queue  []*kgo.Record
+	memory int       // what the queue holds on to, bytes
 	handed []*Batch  // handed to goka and not taken yet, oldest first
 	moved  time.Time // when a batch was last cut off the queue, or the queue began
 	paused bool
@@ -96,8 +98,14 @@ func (c *claim) next() *Batch {
 		c.mu.Unlock()
 		return nil
 	}
-	b := NewBatch(c.topic, c.partition, c.queue[:n:n])
+	records := slices.Clone(c.queue[:n])
+	clear(c.queue[:n]) // the queue lives on, and what was in it may be large
 	c.queue = c.queue[n:]
+	for _, r := range records {
+		c.memory -= recordMemory(r)
+	}
+	b := NewBatch(c.topic, c.partition, records)
+	b.Unread = c.s.unread(topicPartition{c.topic, c.partition})
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}

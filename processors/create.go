@@ -124,6 +124,9 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (cre
 			continue // another process was faster
 		}
 		if err != nil {
+			if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+				err = fmt.Errorf("this user may not: run gantry topics create once as one who may, or grant CREATE on it: %w", err)
+			}
 			return created, fmt.Errorf("create topic %s: %w", s.Name, err)
 		}
 		created = append(created, s.Name)
@@ -277,25 +280,35 @@ func compareConfigs(s TopicSpec, have map[string]map[string]string) []Difference
 	return diffs
 }
 
-// messageBytes returns the largest message that all of these topics, which carry others' messages, take. Of a topic that
-// this user may not ask about it believes what EnsureTopics would have made it.
-func messageBytes(ctx context.Context, adm *kadm.Client, topics []string) (int, error) {
+// messageBytes returns the largest message that all of these topics take. Of a topic that this user may not ask about it
+// believes what EnsureTopics would have made it.
+func messageBytes(limits map[string]int, topics []string) int {
+	least := math.MaxInt32
+	for _, t := range topics {
+		limit, known := limits[t]
+		if !known {
+			limit = outcomeBytesMax
+		}
+		least = min(least, limit)
+	}
+	return least
+}
+
+// messageLimits returns max.message.bytes by topic; nothing of a topic that this user may not ask about.
+func messageLimits(ctx context.Context, adm *kadm.Client, topics []string) (map[string]int, error) {
 	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
-		return 0, fmt.Errorf("describe topics: %w", err)
+		return nil, fmt.Errorf("describe topics: %w", err)
 	}
-	least := math.MaxInt32
+	limits := make(map[string]int)
 	for _, rc := range configs {
-		if rc.Err != nil {
-			least = min(least, outcomeBytesMax)
-		}
 		for _, c := range rc.Configs {
 			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == messageBytesKey && err == nil {
-				least = min(least, n)
+				limits[rc.Name] = n
 			}
 		}
 	}
-	return least, nil
+	return limits, nil
 }
 
 // atLeast compares numbers in which -1 means without limit.

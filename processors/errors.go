@@ -27,6 +27,7 @@ const (
 	ErrorAuthorization = "authorization" // the brokers refuse the user, or an operation of its
 	ErrorDisk          = "disk"          // the folder of the state cannot be written
 	ErrorLost          = "lost"          // records were deleted before they were read
+	ErrorBatch         = "batch"         // a compressed batch takes more memory than it may, unpacked
 	ErrorRegistry      = "registry"      // the registry did not answer
 	ErrorEvent         = "event"         // a record of traffic-events could not be read
 	ErrorArchive       = "archive"       // a batch could not be archived
@@ -34,7 +35,7 @@ const (
 
 var errorTypes = []string{
 	ErrorProcessor, ErrorBroker, ErrorReplicas, ErrorRecordSize, ErrorTopic, ErrorAuthorization, ErrorDisk, ErrorLost,
-	ErrorRegistry, ErrorEvent, ErrorArchive,
+	ErrorBatch, ErrorRegistry, ErrorEvent, ErrorArchive,
 }
 
 // Errors returns the counter of errors by type. reg may be nil.
@@ -66,6 +67,8 @@ func ErrorTypeOf(err error) string {
 		return ErrorTopic
 	case isAny(err, refusals...):
 		return ErrorAuthorization
+	case errors.Is(err, ErrBatchTooLarge):
+		return ErrorBatch
 	case isAny(err, kerr.MessageTooLarge, kerr.RecordListTooLarge, store.ErrRecordSize):
 		return ErrorRecordSize
 	case isAny(err, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, errReplicas):

@@ -17,13 +17,17 @@ import (
 
 const (
 	batchRecordsMax = 512
-	// Fetching waits while the partitions that move hold this many records. A partition that has not moved for
-	// stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not hold up the
-	// others: pausing costs a turn of the long poll, so it is not for what merely is busy.
+	// Fetching waits while the partitions that move hold this many records, or this much memory. A partition that has
+	// not moved for stuckAfter, because its messages wait for the registry, say, is paused instead, so that it does not
+	// hold up the others: pausing costs a turn of the long poll, so it is not for what merely is busy. What paused ones
+	// hold has a limit too, behind which everything waits for them.
 	queuedMax      = 16384
+	queuedBytesMax = 64 << 20
+	stuckBytesMax  = 256 << 20
 	stuckAfter     = time.Second
 	fetchWait      = 250 * time.Millisecond // also how long a partition that is resumed may wait for its first fetch
 	fetchRetry     = 5 * time.Second
+	resumeTimeout  = 30 * time.Second
 	commitInterval = 500 * time.Millisecond
 	fetchBytesMax  = 2 << 20
 	fetchPartition = 256 << 10
@@ -39,6 +43,7 @@ type Group struct {
 	name  goka.Group
 	log   *slog.Logger
 	align *Alignment // nil: nothing is held back
+	stand *standby   // nil: nobody follows the partitions of others
 
 	fetching, committing *Condition
 	begun                func() // a session has begun; nil where nobody wants to know
@@ -75,8 +80,15 @@ func (g *Group) Builder() goka.ConsumerGroupBuilder {
 
 // Consume runs the handler on the partitions of the group until ctx ends or the handler fails.
 func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
+	process := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if g.stand != nil {
+		defer g.stand.close()
+		if err := g.stand.ahead(ctx); err != nil {
+			return fmt.Errorf("read the tables of %s ahead: %w", g.name, err)
+		}
+	}
 	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
 		// Range gives a member the same partitions of every topic. goka cannot do with a cooperative protocol.
@@ -92,7 +104,6 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		kgo.FetchMaxBytes(fetchBytesMax),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(fetchPartition),
-		kgo.AdjustFetchOffsetsFn(g.resume),
 		// NewClient may not have returned yet when the first assignment comes.
 		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, parts map[string][]int32) {
 			if err := g.begin(ctx, client, parts, h, cancel); err != nil {
@@ -119,22 +130,30 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 	}
 	g.poll(ctx, client, cancel)
 	endErr := g.end(true)
+	if err := g.kafka.Leave(process, client, g.name); err != nil {
+		g.log.Warn("the process has not left its group", "error", err)
+	}
 	client.CloseAllowingRebalance()
 	cancel(nil)
 	watching.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, ErrLeaving) {
 		return errors.Join(cause, endErr)
 	}
 	return endErr
 }
 
 func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.CancelCauseFunc) {
+	unreadable := unreadable{client: client}
 	for ctx.Err() == nil {
+		unreadable.resume()
 		fetches := g.fetch(ctx, client)
 		failed := false
 		for _, e := range fetches.Errors() {
 			switch {
 			case ctx.Err() != nil || errors.Is(e.Err, kgo.ErrClientClosed) || errors.Is(e.Err, context.DeadlineExceeded):
+			case errors.Is(e.Err, errUnpackLater):
+			case errors.Is(e.Err, ErrBatchTooLarge):
+				g.fetching.Fail(unreadable.add(e.Topic, e.Partition, e.Err))
 			case errors.Is(e.Err, kerr.FencedInstanceID):
 				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
 			case errors.Is(e.Err, kerr.UnknownTopicID):
@@ -148,7 +167,7 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 				g.fetching.Fail(fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err))
 			}
 		}
-		if !failed {
+		if !failed && !unreadable.any() {
 			g.fetching.Clear()
 		}
 		g.mu.Lock()
@@ -185,8 +204,8 @@ func (g *Group) begin(
 	s := &session{
 		g: g, client: client, ctx: sctx, cancel: cancel, handler: h, parts: parts, fail: fail,
 		claims: make(map[topicPartition]*claim), marks: make(map[topicPartition]int64),
-		committed: make(map[topicPartition]commitment),
-		room:      make(chan struct{}, 1),
+		committed: make(map[topicPartition]commitment), holes: make(map[topicPartition][]Hole),
+		room: make(chan struct{}, 1),
 	}
 	if g.align != nil {
 		g.align.begin(parts[g.align.topic])
@@ -199,15 +218,29 @@ func (g *Group) begin(
 			}
 		}
 	}
+	if err := s.resume(ctx); err != nil {
+		cancel()
+		return err
+	}
 	g.mu.Lock()
 	g.session = s
 	g.mu.Unlock()
 	g.log.Info("partitions assigned", "partitions", parts)
+	var owned []int32 // the same of every topic
+	for _, ps := range parts {
+		owned = ps
+	}
+	if g.stand != nil {
+		g.stand.release(owned)
+	}
 	if err := h.Setup(s); err != nil {
 		return fmt.Errorf("set up partitions: %w", err)
 	}
 	if ctx.Err() != nil {
 		return nil
+	}
+	if g.stand != nil {
+		g.stand.follow(ctx, owned)
 	}
 	if g.begun != nil {
 		g.begun()
@@ -225,23 +258,6 @@ func (g *Group) begin(
 	return nil
 }
 
-// resume notes where the partitions of the session go on, so that what was deleted before it was read is noticed.
-func (g *Group) resume(
-	_ context.Context, offsets map[string]map[int32]kgo.Offset,
-) (map[string]map[int32]kgo.Offset, error) {
-	g.mu.Lock()
-	s := g.session
-	g.mu.Unlock()
-	for topic, parts := range offsets {
-		for p, o := range parts {
-			if at := o.EpochOffset().Offset; s != nil && at >= 0 {
-				s.resume(topicPartition{topic, p}, at)
-			}
-		}
-	}
-	return offsets, nil
-}
-
 // end finishes the session: goka closes its tables in Cleanup, which waits for what is in flight; what was marked until
 // then is committed, if the partitions are still ours.
 func (g *Group) end(owned bool) error {
@@ -253,7 +269,9 @@ func (g *Group) end(owned bool) error {
 	if s == nil {
 		return nil
 	}
+	started := time.Now()
 	s.cancel()
+	s.resumeAll()
 	s.wg.Wait()
 	err := s.handler.Cleanup(s) // drains: its marks still belong to this session
 	g.mu.Lock()
@@ -270,6 +288,7 @@ func (g *Group) end(owned bool) error {
 	if err != nil {
 		return fmt.Errorf("release partitions: %w", err)
 	}
+	g.log.Info("partitions given up", "partitions", s.parts, "lost", !owned, "took", time.Since(started).String())
 	return nil
 }
 

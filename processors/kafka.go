@@ -26,6 +26,9 @@ type Kafka struct {
 	// Instance, where it is set, makes members of consumer groups static: a restart within the session time-out moves
 	// no partition.
 	Instance string
+	// BatchBytesMax is the memory that a compressed batch may take when it is unpacked, and that what a client has
+	// fetched may take per broker; 0 is BatchBytesMaxDefault. See ErrBatchTooLarge.
+	BatchBytesMax int
 }
 
 // SASL are the credentials; without a mechanism there are none.
@@ -44,12 +47,19 @@ const (
 
 // Options returns the settings of every kgo client.
 func (k Kafka) Options() []kgo.Opt {
+	limit := k.BatchBytesMax
+	if limit == 0 {
+		limit = BatchBytesMaxDefault
+	}
+	unpack := newUnpacker(limit)
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(k.Brokers...),
 		kgo.ClientID(k.ClientID),
 		kgo.DialTimeout(5 * time.Second),
 		// Metadata is asked for again soon: topics have just been created when a process starts.
 		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.WithDecompressor(unpack),
+		kgo.WithHooks(unpack),
 	}
 	if k.TLS != nil {
 		opts = append(opts, kgo.DialTLSConfig(k.TLS))
@@ -189,6 +199,9 @@ func (k Kafka) Reachable(ctx context.Context) error {
 		cancel()
 		if err == nil {
 			return nil
+		}
+		if advice := misconfigured(err); advice != "" {
+			return fmt.Errorf("%w: %v: %w: %s", ErrMisconfigured, k.Brokers, err, advice)
 		}
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -30,10 +31,12 @@ type session struct {
 	claims  map[topicPartition]*claim
 	wg      sync.WaitGroup
 	room    chan struct{} // a batch was cut off a queue
+	pausing sync.Mutex    // held while a partition is paused, and while all are resumed at the end
 
 	mu        sync.Mutex
 	marks     map[topicPartition]int64
 	committed map[topicPartition]commitment
+	holes     map[topicPartition][]Hole // deleted before they were read
 }
 
 // commitment is what is committed of a partition.
@@ -136,7 +139,7 @@ func (s *session) uncommitted() map[topicPartition]commitment {
 	align := s.g.align
 	for tp, next := range s.marks {
 		if align == nil || tp.topic != align.topic {
-			add(tp, commitment{next: next})
+			add(tp, commitment{next, withHoles("", s.holes[tp])})
 		}
 	}
 	if align == nil {
@@ -150,7 +153,7 @@ func (s *session) uncommitted() map[topicPartition]commitment {
 				continue
 			}
 		}
-		add(tp, commitment{next, align.metadata(p, next)})
+		add(tp, commitment{next, withHoles(align.metadata(p, next), s.holes[tp])})
 	}
 	return due
 }
@@ -191,29 +194,63 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 	if len(c.queue) == 0 {
 		c.moved = time.Now()
 	}
-	c.queue = append(c.queue, p.Records...)
 	c.mu.Unlock()
-	if len(p.Records) > 0 && from >= 0 && from < p.LogStartOffset && s.g.lost != nil {
-		s.g.lost(p.Topic, p.Partition, from, min(p.LogStartOffset, p.Records[0].Offset))
+	if len(p.Records) > 0 && from >= 0 && from < p.LogStartOffset {
+		s.passHole(c, from, min(p.LogStartOffset, p.Records[0].Offset))
 	}
+	c.mu.Lock()
+	c.queue = append(c.queue, p.Records...)
+	for _, r := range p.Records {
+		c.memory += recordMemory(r)
+	}
+	c.mu.Unlock()
 	select {
 	case c.arrived <- struct{}{}:
 	default:
 	}
 }
 
-// resume notes the next offset that a partition is read at.
-func (s *session) resume(tp topicPartition, at int64) {
-	if c := s.claims[tp]; c != nil {
-		c.mu.Lock()
-		c.resumeAt = at
-		c.mu.Unlock()
+// resume learns where the partitions of the session go on, and what was deleted before they were read, earlier.
+func (s *session) resume(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
+	defer cancel()
+	committed, err := committedOffsets(ctx, kadm.NewClient(s.client), string(s.g.name))
+	if err == nil {
+		err = committed.Error()
 	}
+	if err != nil {
+		return fmt.Errorf("committed offsets: %w", err)
+	}
+	for tp, c := range s.claims {
+		if o, ok := committed.Lookup(tp.topic, tp.partition); ok && o.At >= 0 {
+			c.resumeAt = o.At
+			s.holes[tp] = ParseHoles(o.Metadata)
+		}
+	}
+	return nil
+}
+
+// passHole notes that records of a partition were deleted before they were read. It comes before they are passed: the
+// commit that passes them carries the note.
+func (s *session) passHole(c *claim, from, to int64) {
+	tp := topicPartition{c.topic, c.partition}
+	s.mu.Lock()
+	s.holes[tp] = addHole(s.holes[tp], Hole{From: from, To: to, At: time.Now()})
+	s.mu.Unlock()
+	if s.g.lost != nil {
+		s.g.lost(c.topic, c.partition, from, to)
+	}
+}
+
+func (s *session) unread(tp topicPartition) []Hole {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holes[tp]
 }
 
 // waitForRoom waits until the partitions that move have worked off most of what they hold.
 func (s *session) waitForRoom() {
-	for s.ctx.Err() == nil && s.held() > queuedMax {
+	for s.ctx.Err() == nil && s.held().full() {
 		select {
 		case <-s.ctx.Done():
 		case <-s.room:
@@ -222,19 +259,50 @@ func (s *session) waitForRoom() {
 	}
 }
 
-// held counts the records of the partitions that move, and pauses those that do not.
-func (s *session) held() (n int) {
+// holdings is what a session has fetched and not handed on.
+type holdings struct {
+	records, moving int // records of the partitions that move, and their bytes
+	all             int // bytes
+}
+
+func (h holdings) full() bool {
+	return h.records > queuedMax || h.moving > queuedBytesMax || h.all > stuckBytesMax
+}
+
+// held counts what the partitions hold, and pauses those that do not move.
+func (s *session) held() (h holdings) {
 	for _, c := range s.claims {
 		c.mu.Lock()
 		stuck := !c.paused && len(c.queue) > 0 && time.Since(c.moved) > stuckAfter
 		c.paused = c.paused || stuck
 		if !c.paused {
-			n += len(c.queue)
+			h.records += len(c.queue)
+			h.moving += c.memory
 		}
+		h.all += c.memory
 		c.mu.Unlock()
 		if stuck {
-			s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+			s.pause(c)
 		}
 	}
-	return n
+	return h
+}
+
+// pause stops fetching a partition, unless the session has ended.
+func (s *session) pause(c *claim) {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	if s.ctx.Err() == nil {
+		s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+	}
+}
+
+// resumeAll fetches again what the session has paused. The client would keep it paused in every later session, whose
+// claims know of no pause: a member that had slept past its session found that nothing in its queues had moved for so
+// long, paused the partitions, lost the session, and got partitions back of which it never fetched a record again,
+// while it sent its heartbeats. The session's context has ended, so that no pause follows.
+func (s *session) resumeAll() {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	s.client.ResumeFetchPartitions(s.parts)
 }

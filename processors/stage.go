@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gantry/store"
 )
@@ -42,6 +45,10 @@ type Stage struct {
 	// Ahead, where it is set, says that the first input is only routed to the loop, and which of its records overtake a
 	// backlog there. The partitions of that input are then kept in step by record time, see Alignment.
 	Ahead func(*kgo.Record) bool
+
+	// Standby keeps the tables of partitions that other processes own current, so that taking one over, or joining the
+	// group, costs no recovery.
+	Standby bool
 
 	Kafka    Kafka
 	StateDir string // folder of all groups
@@ -100,28 +107,23 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	if err := s.Kafka.Reachable(ctx); err != nil {
 		return err
 	}
+	if err := s.Kafka.CheckAccess(ctx, s.access()); err != nil {
+		return err
+	}
 	adm, err := s.Kafka.Admin()
 	if err != nil {
 		return err
 	}
 	defer adm.Close()
-	replicas, err := s.bind(ctx, adm, dir)
+	partitions, replicas, err := s.bind(ctx, adm, dir)
 	if err != nil {
 		return err
 	}
 	table := string(goka.GroupTable(s.Group))
 	opts := store.DefaultOptions()
-	// What the topics take is asked for each time: an operator may have changed it, and this be the reason for the try.
-	batchBytes, err := messageBytes(ctx, adm, append([]string{table}, s.Sends...))
+	batchBytes, err := s.sizes(ctx, adm, &opts)
 	if err != nil {
 		return err
-	}
-	if len(s.Large) > 0 {
-		limit, err := messageBytes(ctx, adm, s.Large)
-		if err != nil {
-			return err
-		}
-		opts.RecordBytesMax = store.RecordBytesMax(limit)
 	}
 	transport, err := store.NewKafkaTransport(batchBytes, s.Large, opts.RecordBytesMax, s.Kafka.Options()...)
 	if err != nil {
@@ -142,6 +144,9 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	opts.Logger, opts.Metrics = s.Logger, s.Metrics
 	engine := store.NewEngine(opts, transport)
 	defer engine.Close()
+	if s.Standby {
+		group.stand = newStandby(s.Kafka, adm, table, partitions, engine.OpenStandby, log)
+	}
 
 	proc, err := goka.NewProcessor(s.Kafka.Brokers, s.graph(engine, group),
 		goka.WithClientID(s.Kafka.ClientID),
@@ -152,6 +157,7 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		goka.WithConsumerGroupBuilder(group.Builder()),
 		goka.WithProducerBuilder(engine.ProducerBuilder()),
 		goka.WithStorageBuilder(engine.StorageBuilder()),
+		goka.WithUpdateCallback(s.recovering()),
 		goka.WithNilHandling(goka.NilProcess), // a batch has no value of its own
 		goka.WithPartitionChannelSize(2),
 	)
@@ -183,6 +189,47 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 		return cause
 	}
 	return err
+}
+
+// sizes asks for what the topics take, each time anew: an operator may have changed it, and this be the reason for the
+// try. It sets the largest record, and returns the largest batch for the topics that are not large. Where a topic that
+// carries messages onwards has come to take less than they may be, the stage waits: it would have to cut them.
+func (s *Stage) sizes(ctx context.Context, adm *kadm.Client, opts *store.Options) (batchBytes int, err error) {
+	small := append([]string{string(goka.GroupTable(s.Group))}, s.Sends...)
+	source := string(s.Inputs[0])
+	limits, err := messageLimits(ctx, adm, slices.Concat(small, s.Large, []string{source}))
+	if err != nil {
+		return 0, err
+	}
+	if len(s.Large) > 0 {
+		opts.RecordBytesMax = store.RecordBytesMax(messageBytes(limits, s.Large))
+	}
+	for _, topic := range s.Large {
+		limit, known := limits[topic]
+		if need := limits[source] + headersBytesMax; known && limit < need {
+			return 0, fmt.Errorf("%w: max.message.bytes of %s is %d, and messages of %s need %d there with their headers",
+				store.ErrRecordSize, topic, limit, source, need)
+		}
+	}
+	return messageBytes(limits, small), nil
+}
+
+// access is what the brokers must allow.
+func (s *Stage) access() []Access {
+	const read, write = kmsg.ACLOperationRead, kmsg.ACLOperationWrite
+	var needs []Access
+	for i, in := range s.Inputs {
+		if s.Loop && i == len(s.Inputs)-1 {
+			needs = append(needs, topicAccess(string(in), read, write))
+			continue
+		}
+		needs = append(needs, topicAccess(string(in), read))
+	}
+	for _, out := range slices.Concat(s.Sends, s.Large) {
+		needs = append(needs, topicAccess(string(out), write))
+	}
+	return append(needs, topicAccess(string(goka.GroupTable(s.Group)), read, write),
+		Access{kmsg.ACLResourceTypeGroup, string(s.Group), []kmsg.ACLOperation{read}})
 }
 
 func (s *Stage) graph(e *store.Engine, group *Group) *goka.GroupGraph {
@@ -222,6 +269,18 @@ func (s *Stage) callback(e *store.Engine, group *Group, input int) goka.ProcessC
 		if err != nil && ctx.Context().Err() == nil {
 			ctx.Fail(err)
 		}
+	}
+}
+
+// recovering counts what goka reads of a changelog while the partition waits for it.
+func (s *Stage) recovering() goka.UpdateCallback {
+	records := store.Register(s.Metrics, prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "stream_processor_recovered_records_total", ConstLabels: prometheus.Labels{"group": string(s.Group)},
+		Help: "Records of the changelog that were read while their partition waited for its table.",
+	}))
+	return func(ctx goka.UpdateContext, t storage.Storage, key string, value []byte) error {
+		records.Inc()
+		return goka.DefaultUpdate(ctx, t, key, value)
 	}
 }
 
@@ -278,6 +337,15 @@ func (s *Stage) Owned() []int32 {
 	return nil
 }
 
+// Followed returns, by partition that another process owns and this one follows, the offset of the group's table that it
+// reads next.
+func (s *Stage) Followed() map[int32]int64 {
+	if g := s.group.Load(); g != nil && g.stand != nil {
+		return g.stand.position()
+	}
+	return nil
+}
+
 // Progress returns how far each table partition is recovered, as a share from 0 to 1.
 func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
 	p := s.state.Load()
@@ -285,6 +353,9 @@ func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
 		return nil
 	}
 	progress := make(map[int32]float64)
+	if g := s.group.Load(); g != nil && !p.Recovered() && g.stand != nil {
+		progress = g.stand.progress()
+	}
 	for part, st := range p.StatsWithContext(ctx).Group {
 		if st == nil || st.TableStats == nil {
 			continue
@@ -302,17 +373,17 @@ func (s *Stage) Progress(ctx context.Context) map[int32]float64 {
 	return progress
 }
 
-// bind ties the state folder to the cluster and to the topics that the state is made from. It returns the number of
-// replicas of the table.
-func (s *Stage) bind(ctx context.Context, adm *kadm.Client, dir string) (replicas int, err error) {
+// bind ties the state folder to the cluster and to the topics that the state is made from. It returns the numbers of
+// partitions and replicas of the table.
+func (s *Stage) bind(ctx context.Context, adm *kadm.Client, dir string) (partitions, replicas int, err error) {
 	if err := store.RequireSpace(dir); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	meta, err := adm.BrokerMetadata(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("cluster id: %w", err)
+		return 0, 0, fmt.Errorf("cluster id: %w", err)
 	}
 	table := string(goka.GroupTable(s.Group))
 	names := []string{table}
@@ -321,17 +392,18 @@ func (s *Stage) bind(ctx context.Context, adm *kadm.Client, dir string) (replica
 	}
 	topics, err := adm.ListTopics(ctx, names...)
 	if err != nil {
-		return 0, fmt.Errorf("topic ids: %w", err)
+		return 0, 0, fmt.Errorf("topic ids: %w", err)
 	}
 	b := store.Binding{ClusterID: meta.Cluster, TopicIDs: make(map[string]string)}
 	for _, n := range names {
 		d := topics[n]
 		if d.Err != nil {
-			return 0, fmt.Errorf("topic %s: %w", n, d.Err)
+			return 0, 0, fmt.Errorf("topic %s: %w", n, d.Err)
 		}
 		b.TopicIDs[n] = d.ID.String()
 	}
-	return topics[table].Partitions.NumReplicas(), store.Bind(dir, b)
+	of := topics[table].Partitions
+	return len(of), of.NumReplicas(), store.Bind(dir, b)
 }
 
 func endOffset(ctx context.Context, adm *kadm.Client, topic string, partition int32) (int64, error) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -77,6 +79,12 @@ func (h counting) Handle(ctx context.Context, l *store.Lane, input int, b *Batch
 // broker starts an embedded Kafka with the topics of a counting stage.
 func broker(t *testing.T) Kafka {
 	t.Helper()
+	k, _ := brokerCluster(t)
+	return k
+}
+
+func brokerCluster(t *testing.T) (Kafka, *kfake.Cluster) {
+	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +106,7 @@ func broker(t *testing.T) Kafka {
 			t.Fatal(err)
 		}
 	}
-	return k
+	return k, c
 }
 
 func logger(t *testing.T) *slog.Logger {
@@ -361,4 +369,75 @@ func (g *Group) queued(topic string, partition int32) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.handed)
+}
+
+// TestUnread: what is deleted before it was read is counted, and the commit that passes it keeps its offsets, also over
+// the next session. What was deleted after it was read is nothing.
+func TestUnread(t *testing.T) {
+	k := broker(t)
+	adm, err := k.Admin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adm.Close()
+	const key = "key-0"
+	partition := PartitionOf(key, 5)
+	reg := prometheus.NewRegistry()
+	handle := func(upTo int64) (holes []Hole) {
+		s := countingStage(t, k, t.TempDir())
+		s.Metrics = reg
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		eventually(t, "all is committed", func() bool {
+			offsets, err := committedOffsets(t.Context(), adm, string(s.Group))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, _ := offsets.Lookup("in", partition)
+			holes = ParseHoles(c.Metadata)
+			return c.At == upTo
+		})
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		return holes
+	}
+	deleteBefore := func(offset int64) {
+		var o kadm.Offsets
+		o.AddOffset("in", partition, offset, -1)
+		if resp, err := adm.DeleteRecords(t.Context(), o); err != nil || resp.Error() != nil {
+			t.Fatal(err, resp.Error())
+		}
+	}
+	produce(t, k, 0, 10, 1)
+	deleteBefore(3) // nobody has read: the group begins where the log does
+	if holes := handle(10); holes != nil {
+		t.Errorf("holes before any: %v", holes)
+	}
+	deleteBefore(7)
+	produce(t, k, 10, 20, 1)
+	if holes := handle(20); holes != nil {
+		t.Errorf("what was read is taken for a hole: %v", holes)
+	}
+	produce(t, k, 20, 30, 1)
+	deleteBefore(25)
+	for end := int64(30); end <= 31; end++ {
+		if holes := handle(end); len(holes) != 1 || holes[0].From != 20 || holes[0].To != 25 {
+			t.Errorf("holes %v, want 20 to 25", holes)
+		}
+		produce(t, k, int(end), int(end)+1, 1)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "stream_processor_records_lost_total" {
+			if n := f.GetMetric()[0].GetCounter().GetValue(); n != 5 {
+				t.Errorf("%v records are counted as lost, not 5", n)
+			}
+		}
+	}
 }

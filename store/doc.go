@@ -34,6 +34,15 @@
 // stranger's records, the owner's own disk would never see them; if the last record won, applied contributions would
 // vanish, although every output and offset looks complete.
 //
+// A takeover loses nothing and need not read the changelog. A Standby follows the changelog of a partition that another
+// process owns, and only reads: it has no lane, and the end of recovery, with which one starts and overwritten keys are
+// written again, is declared by goka alone, for a partition that was assigned. At any moment it is what a recovery that
+// was broken off is: a prefix of the changelog, merged by applied, its stored offset held before records that it passed
+// over for their old value. So the owner that opens its folder recovers from there as after a crash: level with the log
+// it reads nothing, behind it the tail, and what a paused predecessor wrote last it reads again and mends. If a standby
+// took the last value instead, or stored an offset behind a record that is still to be mended, a takeover between the
+// stranger's write and the owner's repair would make the old value the result.
+//
 // # What it does not do
 //
 // It does not make outputs unique: a crash repeats a run of outputs, with equal content, and readers drop repeats by

@@ -107,10 +107,17 @@ type world struct {
 	others    []*instance // paused or gone; what they had sent may still arrive
 	disks     []*disk
 	stale     *disk // an older copy of the owner's disk
+
+	watcher     *watcher
+	watching    *rand.Rand // what the watcher does
+	watcherOmit omit
 }
 
-func newWorld(t *testing.T, seed uint64, o omit) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), omit: o, logs: make(map[string][]logged)}
+func newWorld(t *testing.T, seed uint64, o, watcherOmit omit) *world {
+	w := &world{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), omit: o, logs: make(map[string][]logged),
+		watching: rand.New(rand.NewPCG(seed, 2)), watcherOmit: watcherOmit,
+	}
 	for n := range 14 {
 		key := fmt.Sprintf("k%d", w.rng.IntN(3))
 		if n > 3 && w.rng.IntN(3) == 0 {
@@ -119,6 +126,7 @@ func newWorld(t *testing.T, seed uint64, o omit) *world {
 		w.input = append(w.input, logged{key: key, value: fmt.Sprint(n + 1)})
 	}
 	w.start(w.newDisk())
+	w.watch(w.newDisk())
 	return w
 }
 
@@ -265,6 +273,7 @@ func (w *world) step() {
 		must(w.t, i.table.Flush())
 	}
 	w.rebuild()
+	w.watcher.step()
 }
 
 func (i *instance) closeRound() {
@@ -364,6 +373,14 @@ var faults = []fault{
 // giveBack wakes up an instance that was paused: what it had buffered is acknowledged and flushed, and it takes the
 // partition again.
 func (w *world) giveBack(i *instance) {
+	w.wake(i)
+	w.crash()
+	w.start(i.disk)
+}
+
+// wake ends the pause of an instance: what it had buffered is acknowledged and flushed, and it learns that it owns
+// nothing any more.
+func (w *world) wake(i *instance) {
 	w.others = slices.DeleteFunc(w.others, func(o *instance) bool { return o == i })
 	for _, topic := range []string{topicOut, topicTable} {
 		for i.deliver(topic) || i.ack(topic) {
@@ -371,16 +388,15 @@ func (w *world) giveBack(i *instance) {
 	}
 	must(w.t, i.table.Flush())
 	i.stopTable()
-	w.crash()
-	w.start(i.disk)
 }
 
 const stepsPerSchedule = 60
 
 // run plays a schedule with a fault at one step (none if at < 0) and returns what is wrong afterwards.
-func run(t *testing.T, seed uint64, o omit, f fault, at int, readAll bool) error {
-	w := newWorld(t, seed, o)
+func run(t *testing.T, seed uint64, o, watcherOmit omit, f fault, at int, readAll bool) error {
+	w := newWorld(t, seed, o, watcherOmit)
 	defer func() {
+		w.watcher.stop()
 		for _, i := range append(w.others, w.owner) {
 			i.stopTable()
 		}
@@ -455,8 +471,11 @@ func (w *world) check(readAll bool) error {
 			return fmt.Errorf("after compaction: %s is %v, want %v", k, s, c)
 		}
 	}
-	// The owner's memory, its disk after a restart, and the changelog alone must agree.
+	// The owner's memory, a standby, the owner's disk after a restart, and the changelog alone must agree.
 	if err := w.compare("memory", want); err != nil {
+		return err
+	}
+	if err := w.checkStandby(want); err != nil {
 		return err
 	}
 	d := w.owner.disk
@@ -495,9 +514,9 @@ func TestOrderHolds(t *testing.T) {
 		seeds = 4
 	}
 	for seed := range seeds {
-		for _, f := range faults {
+		for _, f := range slices.Concat(faults, standbyFaults) {
 			for at := range stepsPerSchedule {
-				if err := run(t, seed, 0, f, at, false); err != nil {
+				if err := run(t, seed, 0, 0, f, at, false); err != nil {
 					t.Fatalf("seed %d, %s at step %d: %v", seed, f.name, at, err)
 				}
 			}
@@ -510,23 +529,26 @@ func TestEveryMechanismIsNeeded(t *testing.T) {
 	for _, m := range []struct {
 		name    string
 		omit    omit
+		standby omit // what the standby alone omits
 		readAll bool
 		from    uint64 // the first seed: a rare one is not looked for again in each run
 	}{
-		{"barrier", omitBarrier, false, 0},
-		{"ordered commit", omitOrder, false, 0},
-		{"stop at the first error", omitStop, false, 0},
-		{"merge by applied", omitMerge, false, 0},
-		{"contiguous changelog offset", omitContiguous, false, 0},
-		{"rewrite of overwritten keys", omitRewrite, false, 0},
-		{"hold of the stored offset", omitHold, false, 249},
-		{"reader's sequence", 0, true, 0},
+		{"barrier", omitBarrier, 0, false, 0},
+		{"ordered commit", omitOrder, 0, false, 0},
+		{"stop at the first error", omitStop, 0, false, 0},
+		{"merge by applied", omitMerge, 0, false, 0},
+		{"contiguous changelog offset", omitContiguous, 0, false, 0},
+		{"rewrite of overwritten keys", omitRewrite, 0, false, 0},
+		{"hold of the stored offset", omitHold, 0, false, 249},
+		{"merge in the standby", 0, omitMerge, false, 26},
+		{"hold of the standby's stored offset", 0, omitHold, false, 0},
+		{"reader's sequence", 0, 0, true, 0},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			for seed := m.from; seed < m.from+300; seed++ {
-				for _, f := range faults {
+				for _, f := range slices.Concat(standbyFaults, faults) {
 					for at := 0; at < stepsPerSchedule; at += 3 {
-						if err := run(t, seed, m.omit, f, at, m.readAll); err != nil {
+						if err := run(t, seed, m.omit, m.standby, f, at, m.readAll); err != nil {
 							t.Logf("seed %d, %s at step %d: %v", seed, f.name, at, err)
 							return
 						}

@@ -25,8 +25,16 @@ func (e *Engine) openTable(partition int32) *Table {
 	if e.opts.TableEnd != nil {
 		end = func() (int64, error) { return e.opts.TableEnd(partition) }
 	}
+	t := e.newTable(partition, end, e.Fail)
+	t.recovered = func(t *Table) error { return e.startLane(partition, t) }
+	t.closing = func() { e.stopLane(partition, t) }
+	return t
+}
+
+// newTable returns the table of a partition, in its folder, without a lane.
+func (e *Engine) newTable(partition int32, end func() (int64, error), fail func(error)) *Table {
 	dir := filepath.Join(e.opts.Dir, strconv.Itoa(int(partition)))
-	t := OpenTable(dir, e.opts.FlushInterval, end, e.Fail)
+	t := OpenTable(dir, e.opts.FlushInterval, end, fail)
 	t.omit = e.omit
 	if e.opts.openDB != nil {
 		t.open = func() (*leveldb.DB, error) { return e.opts.openDB(partition) }
@@ -35,12 +43,10 @@ func (e *Engine) openTable(partition int32) *Table {
 	t.open = func() (*leveldb.DB, error) {
 		db, err := open()
 		if err != nil && !isDamage(err) {
-			e.Fail(noteSpace(dir, err)) // goka makes a text of it
+			fail(noteSpace(dir, err)) // goka makes a text of it
 		}
 		return db, err
 	}
-	t.recovered = func(t *Table) error { return e.startLane(partition, t) }
-	t.closing = func() { e.stopLane(partition, t) }
 	return t
 }
 

@@ -72,6 +72,9 @@ func (a *Archiver) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	a.end(a.owned())
+	if err := a.Kafka.Leave(ctx, client, processors.ArchiveGroup); err != nil {
+		a.Logger.Warn("the process has not left its group", "component", "archiver", "error", err)
+	}
 	client.Close() // gives up what was assigned meanwhile
 	a.end(a.owned())
 	return nil

@@ -34,13 +34,13 @@ func newCompact(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compact",
 		Short: "Merge the files of hours that are over, and seal them",
-		Long: "Merges the files of each hour into one sorted file for each table, keeps the highest revision of each window,\n" +
-			"and writes a manifest with rows, offsets and checksums. An hour is sealed when everything that was published\n" +
-			"until window.retention + window.grace + window.idleTimeout behind its end is archived. What comes later all the\n" +
-			"same stands beside the sealed file; the next compaction merges it in.\n\n" +
-			"It may run beside archivers and other compactions, and may be killed at any moment: run it again. While an hour's\n" +
-			"files are exchanged, for moments, readers see less of it, and never a row twice. It needs scratch space on this\n" +
-			"machine ($TMPDIR) of about three times an hour's files.",
+		Long: "Merges the files of each hour into one sorted file for each table, keeps the highest revision of each\n" +
+			"window, and writes a manifest with rows, offsets and checksums. An hour is sealed when everything that was\n" +
+			"published until window.retention + window.grace + window.idleTimeout behind its end is archived. What comes\n" +
+			"later all the same stands beside the sealed file; the next compaction merges it in.\n\n" +
+			"It may run beside archivers and other compactions, and may be killed at any moment: run it again. While an\n" +
+			"hour's files are exchanged, for moments, readers see less of it, and never a row twice. It needs scratch\n" +
+			"space on this machine ($TMPDIR) of about three times an hour's files.",
 		Example: "  gantry archive compact\n  gantry archive compact --hour 2026-11-24T09\n" +
 			"  gantry archive compact --before 2026-11-24 --dry-run\n" +
 			"  gantry archive compact --data gantry-data   # of a gantry dev that does not run",

@@ -19,10 +19,11 @@ func newArchiveStatus(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Print what is in the archive, what is sealed, and what is missing",
-		Long: "Prints files, rows and bytes of each hour and table; which hours are sealed, which have files that came later, and\n" +
-			"why others are not sealed yet; how far each partition is archived; and what is missing: offsets that retention\n" +
-			"deleted before they were archived, files that a commit names and that are gone, and files that are nobody's. Exit\n" +
-			"code 1 says that there is such a hole. It reads listings and manifests; gantry verify --archive reads the rows.",
+		Long: "Prints files, rows and bytes of each hour and table; which hours are sealed, which have files that came\n" +
+			"later, and why others are not sealed yet; how far each partition is archived; and what is missing: offsets\n" +
+			"that retention deleted before they were archived, files that a commit names and that are gone, and files that\n" +
+			"are nobody's. Exit code 1 says that there is such a hole. It reads listings and manifests; gantry verify\n" +
+			"--archive reads the rows.",
 		Example: "  gantry archive status\n  gantry archive status --json | jq '.hours[] | select(.state != \"sealed\")'\n" +
 			"  gantry archive status --data gantry-data   # of a gantry dev that does not run",
 		Args: cobra.NoArgs,
@@ -102,7 +103,8 @@ func statusText(url string, s *archive.Status) string {
 			}
 			for _, t := range archive.Tables {
 				if n := h.Tables[t]; n != nil {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", h.Hour.Format("2006-01-02T15"), state, t, n.Files, n.Rows, n.Bytes, h.Why)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
+						h.Hour.Format("2006-01-02T15"), state, t, n.Files, n.Rows, n.Bytes, h.Why)
 				}
 			}
 		}

@@ -42,6 +42,8 @@ func TestExitCodes(t *testing.T) {
 		{"completion tcsh", 2, `no command "tcsh"`},
 		{"", 2, "needs a command"},
 		{"sensors", 2, "gantry sensors needs a command"},
+		{"members", 2, "gantry members needs a command"},
+		{"members remove", 2, "accepts 1 arg"},
 		{"replya x", 2, "did you mean replay?"},
 		{"sensors lod x", 2, "did you mean load?"},
 		{"frobnicate", 2, "see gantry --help"},

@@ -50,6 +50,7 @@ var commands = []func(*cli) *cobra.Command{
 	newSimulate,
 	newTopics,
 	newSensors,
+	newMembers,
 	newVerify,
 	newArchive,
 	newDLQ,

@@ -20,9 +20,13 @@ func newRun(c *cli) *cobra.Command {
 		Short: "Run the pipeline on real servers",
 		Long: "Runs the pipeline on the Kafka, registry and archive of the configuration until it is told to stop. Partitions\n" +
 			"are shared with the other processes of the installation. Topics and subjects that are missing are created.\n" +
-			"Give each process an instance name of its own (gantry-0, gantry-1, …) and a state folder.",
-		Example: "  gantry run\n  gantry run --roles dedup,window --instance gantry-1 --state.dir /var/lib/gantry/1",
-		Args:    cobra.NoArgs,
+			"Give each process an instance name of its own (gantry-0, gantry-1, …) and a state folder.\n\n" +
+			"SIGTERM and SIGINT stop it for now: its partitions wait for a restart, as long as its session lasts, 6 s.\n" +
+			"SIGUSR1 stops it for good: the other processes take its partitions over at once. With leaveOnStop every stop\n" +
+			"is for good.",
+		Example: "  gantry run\n  gantry run --roles dedup,window --instance gantry-1 --state.dir /var/lib/gantry/1\n" +
+			"  systemctl kill --signal=USR1 --kill-whom=main gantry@1",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			parsed, err := app.ParseRoles(roles)
 			if err != nil {
@@ -48,7 +52,8 @@ func (c *cli) run(cmd *cobra.Command, roles []app.Role) error {
 		}
 		log.Warn("archive.url is empty: nothing is archived")
 	}
-	ctx := cmd.Context()
+	ctx, stop := withLeaving(cmd.Context())
+	defer stop()
 	a, err := app.New(ctx, app.Options{Config: l.Config, Roles: roles, Version: versionText(), Logger: log})
 	if err != nil {
 		return err

@@ -97,8 +97,8 @@ func readSensors(ctx context.Context, k processors.Kafka, adm *kadm.Client) ([]c
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		for _, e := range fetches.Errors() {
-			return nil, fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err)
+		if err := processors.FetchErr(fetches); err != nil {
+			return nil, fmt.Errorf("read %w", err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			keepNewer(values, string(r.Key), r.Value)

@@ -72,10 +72,10 @@ func (c *cli) reach(ctx context.Context, k processors.Kafka) error {
 	err := app.Reach(ctx, k.Reachable, func(error) {
 		fmt.Fprintf(c.stderr, "kafka at %s does not answer; waiting up to %v\n", strings.Join(k.Brokers, ","), commandTimeout)
 	})
-	if err != nil {
-		return fmt.Errorf("%w (is it running, and is kafka.brokers right?)", err)
+	if err != nil && !errors.Is(err, processors.ErrMisconfigured) {
+		err = fmt.Errorf("%w (is it running, and is kafka.brokers right?)", err)
 	}
-	return nil
+	return err
 }
 
 // topicsResult is what gantry topics create prints.

@@ -143,7 +143,9 @@ func openArchive(l *config.Loaded, data string) (url string, files archive.FS, e
 			return "", nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
-	if files, err = archive.Open(url); err != nil {
+	a := l.Config.Archive
+	a.URL = url
+	if files, err = app.OpenArchive(&a); err != nil {
 		return "", nil, fmt.Errorf("archive.url: %w", err)
 	}
 	return url, files, nil

@@ -25,10 +25,10 @@ import (
 
 // Errors of a Client, to be told apart with errors.Is.
 var (
-	ErrNotFound     = errors.New("not in the registry")                  // an answer: no such id, subject or version
-	ErrIncompatible = errors.New("the registry refuses the schema")      // an answer: register something else
-	ErrUnauthorized = errors.New("the registry refuses the credentials") // ask again when the configuration is mended
-	ErrUnavailable  = errors.New("the registry does not answer")         // ask again later
+	ErrNotFound     = errors.New("not in the registry")                                      // an answer: no such id, subject or version
+	ErrIncompatible = errors.New("the registry refuses the schema")                          // an answer: register something else
+	ErrUnauthorized = errors.New("the registry refuses registry.user and registry.password") // ask again when the configuration is mended
+	ErrUnavailable  = errors.New("the registry does not answer")                             // ask again later
 )
 
 const (

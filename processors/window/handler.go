@@ -3,6 +3,7 @@ package window
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 
 	"github.com/lovoo/goka"
@@ -63,7 +64,7 @@ func (h *Handler) Handle(_ context.Context, l *store.Lane, input int, b *process
 		var err error
 		switch kindOf(r) {
 		case codecs.KindReading:
-			err = h.reading(l, b.Partition, r)
+			err = h.reading(l, b, r)
 		case codecs.KindSilence:
 			err = h.silence(l, b.Partition, r)
 		}
@@ -84,7 +85,7 @@ func kindOf(r *kgo.Record) codecs.Kind {
 	return ""
 }
 
-func (h *Handler) reading(l *store.Lane, partition int32, r *kgo.Record) error {
+func (h *Handler) reading(l *store.Lane, b *processors.Batch, r *kgo.Record) error {
 	var v codecs.Reading
 	if err := codecs.DecodeReading(r.Value, &v); err != nil {
 		h.foreign(r, err)
@@ -99,7 +100,14 @@ func (h *Handler) reading(l *store.Lane, partition int32, r *kgo.Record) error {
 		return nil
 	}
 	st := c.State.(*State)
-	outcome := st.ApplyReading(&v, &h.o.Rules, h.publish(l, partition))
+	outcome := st.ApplyReading(&v, &h.o.Rules, h.publish(l, b.Partition))
+	if outcome == Gap && slices.ContainsFunc(b.Unread, func(u processors.Hole) bool { return u.Between(c.Applied(), r.Offset) }) {
+		// What is missing was deleted before it was read: it never comes. Waiting for it would leave the sensor without
+		// windows for good.
+		st.SkipTo(v.Sequence)
+		outcome = st.ApplyReading(&v, &h.o.Rules, h.publish(l, b.Partition))
+		h.metrics.holes.Inc()
+	}
 	switch outcome {
 	case Applied, Late:
 		l.Applied(c, r.Offset)

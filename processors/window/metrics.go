@@ -11,7 +11,7 @@ import (
 type metrics struct {
 	windows                      *prometheus.CounterVec
 	repeats, gaps, late, foreign prometheus.Counter
-	errors                       prometheus.Counter
+	holes, errors                prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -28,6 +28,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	return &metrics{
 		windows: windows,
+		holes: store.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "stream_processor_sensors_resumed_total",
+			Help: "Sensors whose windows went on behind readings that were deleted before they were read.",
+		})),
 		repeats: events.WithLabelValues("repeat"),
 		gaps:    events.WithLabelValues("gap"),
 		late:    events.WithLabelValues("late"),

@@ -89,6 +89,9 @@ func (s *State) ApplyReading(r *codecs.Reading, o *Options, publish Publish) Out
 	return outcome
 }
 
+// SkipTo makes the reading with this sequence the next that is taken: those before it are gone for good.
+func (s *State) SkipTo(sequence int64) { s.sequence = sequence - 1 }
+
 // ApplySilence takes the news that the sensor has sent nothing for the idle timeout. It publishes the first revision of
 // each window with end + grace ≤ x.AsOf, by start, and reports true; it does nothing and reports false where the
 // watermark is not the one that the detector saw, since the sensor has moved meanwhile.

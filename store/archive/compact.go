@@ -139,10 +139,10 @@ func (c *Compactor) finishSeals(ctx context.Context) error {
 	return nil
 }
 
-// Compact merges the files of an hour, and the sealed file that stands among them, into one of each table, and seals the
-// hour with the next generation of its manifest. sealed is false where there was nothing to merge; the manifest is the
-// one that holds then, nil for none. Where the commit is done and only its last steps failed there is a manifest beside
-// the error; whoever opens the archive next, or reads it through Manifests, goes on from it.
+// Compact merges the files of an hour, and the sealed file that stands among them, into one of each table, and seals
+// the hour with the next generation of its manifest. sealed is false where there was nothing to merge; the manifest is
+// the one that holds then, nil for none. Where the commit is done and only its last steps failed there is a manifest
+// beside the error; whoever opens the archive next, or reads it through Manifests, goes on from it.
 func (c *Compactor) Compact(ctx context.Context, hour time.Time) (m *Manifest, sealed bool, err error) {
 	hour = hour.UTC().Truncate(time.Hour)
 	m, sealed, err = c.compact(ctx, hour)
@@ -358,8 +358,8 @@ func (c *Compactor) remove(name string) {
 }
 
 // finish makes a committed manifest visible: of each table first the inputs go, and then the merged file gets its name,
-// so that nobody ever lists a row twice. Each step may have been done, by this compactor or another, and can be repeated
-// at any time later: the names of inputs and temporary files are never used again.
+// so that nobody ever lists a row twice. Each step may have been done, by this compactor or another, and can be
+// repeated at any time later: the names of inputs and temporary files are never used again.
 func (c *Compactor) finish(m *Manifest) error {
 	for _, t := range Tables {
 		f := m.file(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// merger merges the sorted files of one table into one, in a folder of this machine. It holds a few pages of fanIn files
-// and one row group at a time; where there are more files, it merges in several passes.
+// merger merges the sorted files of one table into one, in a folder of this machine. It holds a few pages of fanIn
+// files and one row group at a time; where there are more files, it merges in several passes.
 type merger struct {
 	fs           FS
 	table        Table

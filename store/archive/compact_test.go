@@ -312,8 +312,8 @@ func TestCompactNeverDoubles(t *testing.T) {
 	}
 }
 
-// Whatever call of a compaction fails, loses its answer, or is the last one of the process: nothing is there twice then,
-// and the next compaction finishes.
+// Whatever call of a compaction fails, loses its answer, or is the last one of the process: nothing is there twice
+// then, and the next compaction finishes.
 func TestCompactCrashAtEachStep(t *testing.T) {
 	skipExhaustive(t)
 	first, log := twoGenerations(t)
@@ -432,7 +432,8 @@ func TestArchiverAfterCompaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	for hour, m := range manifests {
-		if err := store.Remove(fmt.Sprintf("_manifests/%s-%05d.json", hour.Format("2006-01-02T15"), m.Generation)); err != nil {
+		name := fmt.Sprintf("_manifests/%s-%05d.json", hour.Format("2006-01-02T15"), m.Generation)
+		if err := store.Remove(name); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -30,6 +31,10 @@ func newEncoder(t Table, opts *Options) *encoder {
 	}
 }
 
+// encoding bounds how many files of a process are encoded at once: a batch takes some 20 MB of buffers while it is, and
+// more of them than processors would not be faster.
+var encoding = make(chan struct{}, runtime.GOMAXPROCS(0))
+
 // writerOptions are those of every data file.
 func writerOptions(t Table, rowGroupRows int, version string) []parquet.WriterOption {
 	return []parquet.WriterOption{
@@ -52,6 +57,8 @@ func sortingColumns(names []string) []parquet.SortingColumn {
 
 // encode returns the file that holds these rows, in this order. It is valid until the next call.
 func encode[E entry](e *encoder, entries []E) ([]byte, error) {
+	encoding <- struct{}{}
+	defer func() { <-encoding }()
 	e.out.Reset()
 	w := parquet.NewGenericWriter[any](&e.out, e.options...)
 	for len(entries) > 0 {

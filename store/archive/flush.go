@@ -223,8 +223,8 @@ func (p *Partition) settle(ctx context.Context, own *intent) error {
 		return nil
 	}
 	newest := own
-	if start := starts[len(starts)-1]; own == nil || start != own.start {
-		if newest, err = readIntent(p.fs, p.id, start); err != nil {
+	if own == nil || own.start != starts[len(starts)-1] {
+		if newest, starts, leftovers, err = p.readNewest(starts); err != nil {
 			return err
 		}
 	}
@@ -237,6 +237,29 @@ func (p *Partition) settle(ctx context.Context, own *intent) error {
 	p.settled = true
 	p.sweep(starts, leftovers)
 	return nil
+}
+
+// readNewest reads the newest of the intents that were listed, and lists them again: what was read counts only if it is
+// still the newest. Else newer ones may have been made before it was read, the name may have been pruned, and a writer
+// that slept through all of that may have created it anew, with an intent that counts for nothing.
+func (p *Partition) readNewest(listed []int64) (in *intent, starts []int64, leftovers []string, err error) {
+	for {
+		start := listed[len(listed)-1]
+		in, readErr := readIntent(p.fs, p.id, start)
+		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+			return nil, nil, nil, readErr
+		}
+		if starts, leftovers, err = p.listIntents(); err != nil {
+			return nil, nil, nil, err
+		}
+		switch {
+		case len(starts) == 0:
+			return nil, nil, nil, fmt.Errorf("the intents of the partition are gone from %s", intentDir)
+		case starts[len(starts)-1] == start:
+			return in, starts, leftovers, readErr
+		}
+		listed = starts
+	}
 }
 
 // listIntents returns the start offsets of the partition's intents, rising, and the names that were left beside them by

@@ -58,7 +58,10 @@ type Entry struct {
 // Open opens the file system of an archive URL: file:///folder, or hdfs://namenode:port/folder with further namenodes
 // of the same cluster after commas. The HDFS user is $HADOOP_USER_NAME, or gantry. The root folder is created.
 // HDFS need not answer yet: see NewHDFS.
-func Open(url string) (FS, error) {
+func Open(url string) (FS, error) { return OpenAs(url, Kerberos{}) }
+
+// OpenAs is Open for an HDFS that wants Kerberos; the principal is the user then.
+func OpenAs(url string, k Kerberos) (FS, error) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {
 		return nil, fmt.Errorf("archive URL %q: expected file:///folder or hdfs://namenode:port/folder", url)
@@ -80,6 +83,12 @@ func Open(url string) (FS, error) {
 		}
 		if user := os.Getenv("HADOOP_USER_NAME"); user != "" {
 			o.User = user
+		}
+		if o.Login, err = k.Login(); err != nil {
+			return nil, fmt.Errorf("archive URL %q: %w", url, err)
+		}
+		if k.Principal != "" {
+			o.User = k.Principal
 		}
 		return NewHDFS(o), nil
 	default:

@@ -34,6 +34,7 @@ const (
 type HDFSOptions struct {
 	Namenodes []string // host:port of each namenode of one cluster
 	User      string
+	Login     *Login // who is the user where HDFS wants Kerberos; else nil
 	Root      string // absolute; created with the first connection
 
 	DialTimeout   time.Duration // to be connected
@@ -91,12 +92,14 @@ func (h *hdfsFS) connect() (*hdfs.Client, error) {
 }
 
 func (h *hdfsFS) dial() (*hdfs.Client, error) {
-	client, err := hdfs.NewClient(hdfs.ClientOptions{
+	o := hdfs.ClientOptions{
 		Addresses:        h.opts.Namenodes,
 		User:             h.opts.User,
 		NamenodeDialFunc: h.network.dial,
 		DatanodeDialFunc: h.network.dial,
-	})
+	}
+	h.opts.Login.apply(&o)
+	client, err := hdfs.NewClient(o)
 	if err != nil {
 		return nil, err
 	}
@@ -345,5 +348,6 @@ func (h *hdfsFS) Close() error {
 	if h.client != nil {
 		_ = h.client.Close() // its connections are closed already
 	}
+	h.opts.Login.close()
 	return nil
 }

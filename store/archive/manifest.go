@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// ErrManifestCorrupt reports a manifest whose bytes are not what was written. What it proves is gone, and compaction
-// leaves its hour alone. Restore it, or remove all manifests of the hour and compact it again: the data files stand on
-// their own.
+// ErrManifestCorrupt reports a manifest whose bytes are not what was written. A commit is never half visible, so this
+// is damage to the storage. The data files are not affected, and archivers go on; until the manifest is restored from a
+// copy nothing is compacted, and nothing proved.
 var ErrManifestCorrupt = errors.New("a manifest of the archive is damaged")
 
 const manifestVersion = 1

@@ -61,7 +61,7 @@ func (o *Options) Validate() error {
 	}
 	check(o.FlushInterval >= 100*time.Millisecond && o.FlushInterval <= time.Hour,
 		"flushInterval", o.FlushInterval, "100ms to 1h")
-	check(o.FlushRows >= 1 && o.FlushRows <= 5_000_000, "flushRows", o.FlushRows, "1 to 5000000")
+	check(o.FlushRows >= 1 && o.FlushRows <= 10_000_000, "flushRows", o.FlushRows, "1 to 10000000")
 	check(o.ProgressInterval >= o.FlushInterval && o.ProgressInterval <= 24*time.Hour,
 		"progressInterval", o.ProgressInterval, "flushInterval to 24h")
 	check(o.RowGroupRows >= 1, "rowGroupRows", o.RowGroupRows, "at least 1")

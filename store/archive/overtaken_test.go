@@ -84,3 +84,57 @@ func TestAwayIsAskedOnce(t *testing.T) {
 		t.Errorf("%d calls", calls)
 	}
 }
+
+// beforeRead lets something happen between a listing of the intents and the reading of the newest.
+type beforeRead struct {
+	archive.FS
+	meanwhile func()
+}
+
+func (f *beforeRead) ReadFile(name string) ([]byte, error) {
+	if f.meanwhile != nil {
+		meanwhile := f.meanwhile
+		f.meanwhile = nil
+		meanwhile()
+	}
+	return f.FS.ReadFile(name)
+}
+
+// Three archivers own one partition. One has listed the intents and is about to read the newest; another commits the
+// next and prunes that one; a third has slept through both, creates the pruned name anew, and dies. What the first then
+// reads is an intent that counts for nothing, and must not be finished.
+func TestIntentCreatedAnewBeforeItIsRead(t *testing.T) {
+	log := []archive.Record{
+		reading(0, "s1", 1), reading(1, "s1", 2), reading(2, "s1", 3), reading(3, "s1", 4), reading(4, "s1", 5),
+	}
+	store := archive.NewMemory()
+	dying := &fstest.Faulty{FS: store}
+	slow := &beforeRead{FS: store}
+	fast := open(t, store, testOptions(10))
+	sleeper, reader := open(t, dying, testOptions(10)), open(t, slow, testOptions(10))
+	dying.Decide = func(op, _ string) fstest.Fault {
+		if op == "CreateExclusive" {
+			return fstest.CrashAfter
+		}
+		return fstest.None
+	}
+	add(t, fast, log[:3]...)
+	flush(t, fast)
+	add(t, sleeper, log[:2]...)
+	add(t, reader, log...)
+	slow.meanwhile = func() {
+		add(t, fast, log[3])
+		flush(t, fast)
+		if _, err := sleeper.Flush(bg); err == nil || !dying.Dead() {
+			t.Fatalf("the sleeper has not created its intent: %v", err)
+		}
+	}
+	flush(t, reader)
+	if slow.meanwhile != nil {
+		t.Fatal("the reader has read no intent")
+	}
+	flush(t, reader)
+	if err := checkOnce(store, log); err != nil {
+		t.Error(err)
+	}
+}

@@ -15,7 +15,7 @@ import (
 type Status struct {
 	Hours      []HourStatus      `json:"hours"`      // oldest first
 	Partitions []PartitionStatus `json:"partitions"` // that were ever archived
-	Lost       []string          `json:"lost"`       // files that a commit names and that are nowhere, or have another size
+	Lost       []string          `json:"lost"`       // files that a commit names and that are gone, or of another size
 	Strays     []string          `json:"strays"`     // data files that Gantry did not write there
 	Temporary  int               `json:"temporary"`  // files on their way, or left by a process that died
 }
@@ -95,7 +95,9 @@ func ReadStatus(ctx context.Context, fsys Reader) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Hours: []HourStatus{}, Partitions: []PartitionStatus{}, Lost: []string{}, Strays: append([]string{}, a.Strays...)}
+	s := &Status{
+		Hours: []HourStatus{}, Partitions: []PartitionStatus{}, Lost: []string{}, Strays: append([]string{}, a.Strays...),
+	}
 	for _, x := range a.Extents {
 		s.Partitions = append(s.Partitions, PartitionStatus{
 			Partition: x.Partition, Archived: x.End, Holes: append([]Hole{}, x.Holes...),

@@ -40,7 +40,8 @@ func TestStatus(t *testing.T) {
 		return n
 	}
 	s := status(t, store)
-	if !s.OK() || len(s.Hours) != 2 || s.Hours[0].State != archive.StateOpen || rows(s) != 40 || s.Partitions[0].Archived != 40 {
+	if !s.OK() || len(s.Hours) != 2 || s.Hours[0].State != archive.StateOpen || rows(s) != 40 ||
+		s.Partitions[0].Archived != 40 {
 		t.Errorf("open: %+v", s)
 	}
 	if err := errors.Join(compactAll(store), feed(store, log, 7)); err != nil {
@@ -56,7 +57,8 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = status(t, store)
-	if h := s.Hours[0]; !s.OK() || h.State != archive.StateSealed || h.Generation != 2 || h.Tables[archive.TableRaw].Files != 1 {
+	if h := s.Hours[0]; !s.OK() || h.State != archive.StateSealed || h.Generation != 2 ||
+		h.Tables[archive.TableRaw].Files != 1 {
 		t.Errorf("sealed: %+v", s)
 	}
 }

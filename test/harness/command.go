@@ -42,6 +42,14 @@ func Run(t *testing.T, dir string, env []string, args ...string) (code int, stdo
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandPatience)
 	defer cancel()
+	return RunContext(ctx, t, dir, env, args...)
+}
+
+// RunContext is Run with another bound than its own.
+func RunContext(
+	ctx context.Context, t *testing.T, dir string, env []string, args ...string,
+) (code int, stdout, stderr string) {
+	t.Helper()
 	cmd := exec.CommandContext(ctx, Gantry(t), args...)
 	cmd.Dir, cmd.Env = dir, append(environ(), env...)
 	var out, errs bytes.Buffer
@@ -60,10 +68,12 @@ func environ() []string {
 
 // Process is a gantry that runs by itself, in an empty folder.
 type Process struct {
-	Name   string
-	Cmd    *exec.Cmd
-	Log    bytes.Buffer  // to be read when it has exited; empty where it went elsewhere
-	Exited chan struct{} // closed when it has
+	Name    string
+	Cmd     *exec.Cmd
+	Started time.Time
+	Out     bytes.Buffer  // what it has printed; to be read when it has exited
+	Log     bytes.Buffer  // likewise; empty where it went elsewhere
+	Exited  chan struct{} // closed when it has
 }
 
 // Launch starts a process, which is killed at the end of the test. Its log is printed where the test has failed.
@@ -87,10 +97,11 @@ func LaunchTo(t *testing.T, name string, log *os.File, env []string, args ...str
 func launch(t *testing.T, name string, log *os.File, env, args []string) *Process {
 	t.Helper()
 	p := &Process{Name: name, Cmd: exec.Command(Gantry(t), args...), Exited: make(chan struct{})}
-	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stderr = t.TempDir(), append(environ(), env...), &p.Log
+	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stdout, p.Cmd.Stderr = t.TempDir(), append(environ(), env...), &p.Out, &p.Log
 	if log != nil {
 		p.Cmd.Stderr = log
 	}
+	p.Started = time.Now()
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

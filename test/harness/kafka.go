@@ -37,7 +37,7 @@ func Consumer(t *testing.T, brokers []string, topics ...string) *kgo.Client {
 type Reader struct {
 	client *kgo.Client
 	*Outcomes
-	Seen func(r *kgo.Record, at time.Time) // of each record, when it could be read; nil is fine
+	Seen func(r *kgo.Record) // each record that is read; nil is fine
 }
 
 // NewReader starts a reader; it ends with the test.
@@ -59,11 +59,10 @@ func (r *Reader) Until(t *testing.T, what string, done func(*Outcomes) bool) {
 			t.Fatalf("waited %v for %s with %d readings, %d rejects, %d windows, %d readings in windows", Patience, what,
 				len(r.Readings), len(r.Rejects), len(r.Final), r.Counted())
 		}
-		at := time.Now()
 		fetches.EachRecord(func(record *kgo.Record) {
 			r.Add(t, record)
 			if r.Seen != nil {
-				r.Seen(record, at)
+				r.Seen(record)
 			}
 		})
 	}

@@ -22,7 +22,11 @@ var groups = []string{string(processors.DedupGroup), string(processors.WindowGro
 // freshCluster deletes what earlier runs have left: members that were killed, groups, topics.
 func freshCluster(t *testing.T) {
 	t.Helper()
-	adm := harness.Admin(t, brokers(t))
+	wipe(t, harness.Admin(t, brokers(t)))
+}
+
+func wipe(t *testing.T, adm *kadm.Client) {
+	t.Helper()
 	harness.Await(t, "the groups to be deleted", func() bool { return deleteGroups(t.Context(), adm) == nil })
 	var topics []string
 	for _, s := range processors.DefaultTopics().Specs(false) {
@@ -91,8 +95,13 @@ func settings(t *testing.T, archiveURL string) config.Config {
 // createTopics makes the topics as gantry topics create does, for a feed that begins before the pipeline.
 func createTopics(t *testing.T) {
 	t.Helper()
-	adm, specs := harness.Admin(t, brokers(t)), processors.DefaultTopics().Specs(false)
-	if _, err := processors.EnsureTopics(t.Context(), adm, specs); err != nil {
+	createTopicsOf(t, processors.DefaultTopics())
+}
+
+func createTopicsOf(t *testing.T, topics processors.Topics) {
+	t.Helper()
+	adm := harness.Admin(t, brokers(t))
+	if _, err := processors.EnsureTopics(t.Context(), adm, topics.Specs(false)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,7 +1,6 @@
 package real
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -22,10 +21,11 @@ type fault struct {
 var faults = []fault{
 	{"at a random moment, restarted at once", 8, (*fleet).crash},
 	{"restarted later, or after its session", 3, (*fleet).crashForLong},
-	{"and again in the first second", 4, (*fleet).crashTwice},
+	{"and again in the first second", 3, (*fleet).crashTwice},
+	{"and again while it recovers, state folder lost", 3, (*fleet).crashInRecovery},
 	{"while another instance joins or goes", 4, (*fleet).crashInRebalance},
 	{"in the middle of a shutdown", 4, (*fleet).crashInShutdown},
-	{"state folder lost", 3, (*fleet).loseState},
+	{"state folder lost", 2, (*fleet).loseState},
 	{"older copy of the state put back", 3, (*fleet).restoreState},
 	{"state files torn", 3, (*fleet).tearState},
 	{"state of another cluster put in", 1, (*fleet).swapState},
@@ -77,6 +77,19 @@ func (f *fleet) crashTwice(m *member, random *rand.Rand) {
 	f.kill(m)
 	f.start(m)
 	f.wait(upTo(random, time.Second))
+	f.kill(m)
+	f.start(m)
+}
+
+// crashInRecovery takes everything from the changelogs, so that recovery takes a while, and waits until it begins.
+func (f *fleet) crashInRecovery(m *member, random *rand.Rand) {
+	f.kill(m)
+	wipeState(f.t, f.state(m))
+	f.start(m)
+	for end := time.Now().Add(sessionTimeout); time.Now().Before(end) && !m.says(f.t, "partitions assigned"); {
+		f.wait(10 * time.Millisecond)
+	}
+	f.wait(upTo(random, 200*time.Millisecond))
 	f.kill(m)
 	f.start(m)
 }
@@ -163,13 +176,7 @@ func (f *fleet) refused(m *member) {
 		f.kill(m)
 		return
 	}
-	code := m.process.Cmd.ProcessState.ExitCode()
-	log, err := os.ReadFile(m.log.Name())
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	life := log[bytes.LastIndex(log, []byte("\n--- ")):]
-	if code != 1 || !bytes.Contains(life, []byte(`another-cluster`)) {
+	if code := m.process.Cmd.ProcessState.ExitCode(); code != 1 || !m.says(f.t, "another-cluster") {
 		f.t.Errorf("%s met the state of another cluster and ended with %d; its log is %s", m.name, code, m.log.Name())
 	}
 	m.process = nil

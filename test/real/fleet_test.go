@@ -1,6 +1,7 @@
 package real
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ type fleet struct {
 // member is an instance of the fleet through all its lives.
 type member struct {
 	name    string
+	args    []string // its own, besides those of the fleet
 	log     *os.File
 	process *harness.Process // nil while there is none
 	stopped bool             // SIGSTOP
@@ -64,15 +66,27 @@ func (f *fleet) add() *member {
 
 func (f *fleet) state(m *member) string { return filepath.Join(f.dir, m.name) }
 
+// says tells whether a text stands in the log of the member's present or last life.
+func (m *member) says(t *testing.T, text string) bool {
+	t.Helper()
+	log, err := os.ReadFile(m.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(log[max(0, bytes.LastIndex(log, []byte(lifeMark))):], []byte(text))
+}
+
+const lifeMark = "--- starts "
+
 func (f *fleet) start(m *member) {
 	f.t.Helper()
 	if m.process != nil {
 		return
 	}
-	fmt.Fprintf(m.log, "--- %s starts\n", time.Now().UTC().Format(time.RFC3339Nano))
+	fmt.Fprintln(m.log, lifeMark+time.Now().UTC().Format(time.RFC3339Nano))
 	m.process = harness.LaunchTo(f.t, m.name, m.log, reach(f.t), append([]string{
 		"run", "--instance", m.name, "--state.dir", f.state(m), "--archive.url", f.archive, "--http.listen", "127.0.0.1:0",
-	}, f.args...)...)
+	}, slices.Concat(f.args, m.args)...)...)
 }
 
 // kill ends a process at once, if it has not ended.

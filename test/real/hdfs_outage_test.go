@@ -113,10 +113,10 @@ func (a *archiver) run(l *load) {
 				}
 			} else if !errors.Is(err, archive.ErrReopen) {
 				failed(err)
-				err = nil
 				if errors.Is(err, fs.ErrClosed) {
 					return
 				}
+				err = nil // the same partition, again
 			}
 		}
 		if errors.Is(err, fs.ErrClosed) {
@@ -266,4 +266,3 @@ func TestHDFSOutage(t *testing.T) {
 		})
 	}
 }
-

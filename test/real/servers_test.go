@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// servers runs test/servers/servers.sh, and skips the test where the servers of this run are not its own.
+// servers runs test/servers/servers.sh and returns what it prints.
 func servers(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("../servers/servers.sh", args...).CombinedOutput()

@@ -14,8 +14,8 @@ import (
 	"gantry/test/harness"
 )
 
-// traffic is what sensors send, each at its time, with everything that makes verdicts and windows hard: readings that are
-// late, too old, sent twice, sent twice with other values, out of range or not there.
+// traffic is what sensors send, with everything that makes verdicts and windows hard: readings that are late, too old,
+// sent twice, sent twice with other values, out of range or not there.
 type traffic struct {
 	model  *harness.Model // not to be read while it is live
 	sent   int            // messages, likewise
@@ -23,6 +23,8 @@ type traffic struct {
 	seed   uint64
 	start  time.Time // of the first reading
 	next   int       // number of the next one
+	quiet  bool      // every other sensor sends nothing
+	placed string    // stands before a sensor's name in the keys of its readings, which then are not keyed by sensor
 	client *kgo.Client
 	failed chan error // the first error
 	cancel context.CancelFunc
@@ -126,7 +128,7 @@ func (f *traffic) send(ctx context.Context, now time.Time) {
 		f.model.Add(r, now.UnixMilli())
 		f.sent++
 		f.client.Produce(ctx, &kgo.Record{
-			Key: []byte(r.SensorID), Value: codecs.AppendRawJSON(nil, &r), Timestamp: now,
+			Key: []byte(f.placed + r.SensorID), Value: codecs.AppendRawJSON(nil, &r), Timestamp: now,
 		}, f.acknowledged)
 	}
 	f.next++
@@ -153,6 +155,9 @@ func (f *traffic) readings(n int) []codecs.RawReading {
 		return nil
 	}
 	sensor := n % int(trafficInterval.Seconds()*float64(f.rate))
+	if f.quiet && sensor%2 == 1 {
+		return nil
+	}
 	r := codecs.RawReading{
 		SensorID:  trafficSensor(sensor),
 		Timestamp: codecs.Some(f.time(n).UnixMilli()),

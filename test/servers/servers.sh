@@ -111,4 +111,5 @@ main() {
 	esac
 }
 
+[ -z "${SERVERS_SECURE:-}" ] || . "$here/secure/secure.sh" # see secure.sh, which sets it
 main "$@"

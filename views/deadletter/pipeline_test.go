@@ -265,32 +265,67 @@ func (in *installation) once(n int) {
 	in.prove()
 }
 
-// Redrivers at once, each behind its look before the others send: the one that took the id last sends, the others are
-// refused by the brokers. Without the shared id both would send, since both have found nothing.
+// A redriver that has looked, and found nothing, is overtaken by another that sends everything: the brokers refuse what
+// the first one sends then. With an id of its own, or where it took the id only behind its look, it would send
+// everything once more.
 func TestRedriversAtOnce(t *testing.T) {
 	const n = 40
 	in := start(t, true)
 	in.backlog(n)
 	first := open(t, in.Pipeline)
-	var inner error
-	_, err := in.interrupted(first, func() { _, inner = in.try(in.Queue, unknownSensors) })
-	if !errors.Is(err, ErrFenced) || inner != nil {
-		t.Errorf("the first: %v; the second: %v", err, inner)
+	overtaken := false
+	first.o.Progress = func(stage string, done, total int64) {
+		if stage != StageRedrives || done < total || overtaken {
+			return
+		}
+		overtaken = true
+		if _, err := in.try(in.Queue, unknownSensors); err != nil {
+			t.Errorf("the second: %v", err)
+		}
+	}
+	if _, err := in.try(first, unknownSensors); !errors.Is(err, ErrFenced) || !overtaken {
+		t.Errorf("the first: %v, overtaken %v", err, overtaken)
 	}
 	in.once(n)
 }
 
-// interrupted redrives, and calls do between the look and the first record that is sent.
-func (in *installation) interrupted(q *Queue, do func()) (map[string]Verdict, error) {
-	did := false
-	q.o.Now = func() time.Time {
-		if !did {
-			did = true
-			do()
-		}
-		return time.Now()
+// Somebody else's transaction on traffic-raw that is still open hides the redrives behind it from a reader of committed
+// records. A redriver waits for its end, and gives up where that takes too long: it must not take what is hidden for
+// what is not there.
+func TestRedrivesBehindAnOpenTransaction(t *testing.T) {
+	const n = 10
+	in := start(t, true)
+	in.backlog(n)
+	other, err := kgo.NewClient(append(in.Kafka.Options(), kgo.TransactionalID("other"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return in.try(q, unknownSensors)
+	defer other.Close()
+	// A redriver has looked; only then the other one begins, and what the redriver commits stands behind that.
+	in.half(t.Context(), func() {
+		if err := other.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for p := range in.Pipeline.Topics.Partitions {
+			r := &kgo.Record{Topic: string(in.Pipeline.Topics.Raw), Partition: int32(p), Value: []byte("never committed")}
+			if err := other.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, in.commit)
+	impatient := open(t, in.Pipeline)
+	impatient.o.Stall = 300 * time.Millisecond
+	if _, err := in.try(impatient, unknownSensors); !errors.Is(err, errStalled) {
+		t.Errorf("behind an open transaction: %v", err)
+	}
+	if err := other.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.try(in.Queue, unknownSensors); err != nil {
+		t.Fatal(err)
+	}
+	in.once(n)
 }
 
 // A redriver that is killed between its look and its first record has sent nothing; one that is killed with a
@@ -311,14 +346,10 @@ func TestRedriverKilled(t *testing.T) {
 			}
 		},
 		"in a transaction": func(in *installation, ctx context.Context, cancel func()) {
-			in.half(ctx, func(*batch) {})
+			in.half(ctx, func() {}, func(*batch) {})
 		},
 		"behind a commit": func(in *installation, ctx context.Context, cancel func()) {
-			in.half(ctx, func(b *batch) {
-				if err := b.end(ctx, kgo.TryCommit); err != nil {
-					in.t.Error(err)
-				}
-			})
+			in.half(ctx, func() {}, in.commit)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -335,8 +366,14 @@ func TestRedriverKilled(t *testing.T) {
 	}
 }
 
-// half writes half of the rejects in a transaction, does something with it, and loses its connections.
-func (in *installation) half(ctx context.Context, then func(*batch)) {
+func (in *installation) commit(b *batch) {
+	if err := b.end(in.t.Context(), kgo.TryCommit); err != nil {
+		in.t.Error(err)
+	}
+}
+
+// half writes half of the rejects in a transaction, with something before and behind it, and loses its connections.
+func (in *installation) half(ctx context.Context, before func(), then func(*batch)) {
 	in.t.Helper()
 	s, err := in.Select(ctx, unknownSensors.Filter)
 	if err != nil {
@@ -352,7 +389,7 @@ func (in *installation) half(ctx context.Context, then func(*batch)) {
 		in.t.Fatal(err)
 	}
 	b := batch{q: in.Queue, client: client, request: unknownSensors}
-	err = in.each(ctx, "", s, func(j *Reject) error {
+	err = in.each(ctx, StageRejects, s, func(j *Reject) error {
 		if v := unknownSensors.decide(j, x, in.Pipeline.Topics.Partitions); int64(len(b.records)) < s.Rejects/2 {
 			return b.add(ctx, v)
 		}
@@ -361,6 +398,7 @@ func (in *installation) half(ctx context.Context, then func(*batch)) {
 	if err != nil {
 		in.t.Fatal(err)
 	}
+	before()
 	if err := client.BeginTransaction(); err != nil {
 		in.t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type Options struct {
 	// the records behind it back.
 	Stall time.Duration
 
-	// Progress is called from time to time with records read and to read. It may be nil.
+	// Progress is called from time to time with offsets read and to read. It may be nil.
 	Progress func(stage string, done, total int64)
 
 	Now func() time.Time
@@ -34,6 +34,13 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{Topics: processors.DefaultTopics(), Stall: 30 * time.Second, Now: time.Now}
 }
+
+// Stages that Progress is told of.
+const (
+	StageRejects  = "rejects"
+	StageRedrives = "redrives"
+	StageOutcomes = "outcomes"
+)
 
 // Queue is traffic-rejects, with what became of its records.
 type Queue struct {
@@ -85,7 +92,7 @@ func (q *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	if s.rejects, err = q.since(ctx, topic, all, f.Since-clockSkew.Milliseconds()); err != nil {
 		return nil, err
 	}
-	err = q.each(ctx, "rejects", s, func(j *Reject) error {
+	err = q.each(ctx, StageRejects, s, func(j *Reject) error {
 		s.Rejects++
 		if s.Oldest == 0 || j.ReceivedAt < s.Oldest {
 			s.Oldest = j.ReceivedAt
@@ -134,7 +141,7 @@ func (q *Queue) search(ctx context.Context, ms int64) (*index, error) {
 		parts[p] = searched{start: all[p].from, from: late[p].from}
 	}
 	x := newIndex(topic, parts)
-	return x, q.read(ctx, "redrives", map[string]spans{topic: late}, func(r *kgo.Record) error {
+	return x, q.read(ctx, StageRedrives, map[string]spans{topic: late}, func(r *kgo.Record) error {
 		x.add(r)
 		return nil
 	})
@@ -155,7 +162,7 @@ func (q *Queue) List(ctx context.Context, s *Selection, each func(Entry) error) 
 	if err != nil {
 		return err
 	}
-	return q.each(ctx, "rejects", s, func(j *Reject) error {
+	return q.each(ctx, StageRejects, s, func(j *Reject) error {
 		e := Entry{Reject: j}
 		if at, ok := x.find(j.Source); ok {
 			e.Redriven = &at

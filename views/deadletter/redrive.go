@@ -50,7 +50,7 @@ func (q *Queue) Redrive(ctx context.Context, s *Selection, r Request, tell func(
 	if err != nil {
 		return err
 	}
-	err = q.each(ctx, "rejects", s, func(j *Reject) error {
+	err = q.each(ctx, StageRejects, s, func(j *Reject) error {
 		v := r.decide(j, x, q.o.Topics.Partitions)
 		if v.Fate != FateSent || r.DryRun {
 			return tell(v)

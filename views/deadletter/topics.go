@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -74,14 +75,14 @@ var (
 
 // read gives the committed records of the spans to a function, in the order of each partition.
 func (q *Queue) read(ctx context.Context, stage string, topics map[string]spans, each func(*kgo.Record) error) error {
-	left := make(map[spotOfTopic]int64) // the ends of what is not read yet
+	left := make(map[spotOfTopic]span) // what is not read yet
 	from := make(map[string]map[int32]kgo.Offset)
 	var done, total int64
 	for topic, s := range topics {
 		from[topic] = make(map[int32]kgo.Offset)
 		for p, x := range s {
 			if x.from < x.to {
-				left[spotOfTopic{topic, int32(p)}] = x.to
+				left[spotOfTopic{topic, int32(p)}] = x
 				from[topic][int32(p)] = kgo.NewOffset().At(x.from)
 				total += x.to - x.from
 			}
@@ -108,16 +109,17 @@ func (q *Queue) read(ctx context.Context, stage string, topics map[string]spans,
 		for iter := fetches.RecordIter(); !iter.Done(); {
 			r := iter.Next()
 			at := spotOfTopic{r.Topic, r.Partition}
-			end, ok := left[at]
+			x, ok := left[at]
 			if !ok {
 				continue
 			}
-			if r.Offset+1 >= end {
+			next := min(r.Offset+1, x.to) // offsets may be absent: what was aborted, and the last ones too
+			done += next - x.from
+			if left[at] = (span{next, x.to}); next == x.to {
 				delete(left, at)
 				client.PauseFetchPartitions(map[string][]int32{r.Topic: {r.Partition}})
 			}
-			done++
-			if r.Offset >= end || r.Attrs.IsControl() {
+			if r.Offset >= x.to || r.Attrs.IsControl() {
 				continue
 			}
 			if err := each(r); errors.Is(err, errEnough) {
@@ -127,7 +129,7 @@ func (q *Queue) read(ctx context.Context, stage string, topics map[string]spans,
 			}
 		}
 		if q.o.Progress != nil {
-			q.o.Progress(stage, min(done, total), total)
+			q.o.Progress(stage, done, total)
 		}
 	}
 	return nil
@@ -146,7 +148,11 @@ func (q *Queue) poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, erro
 	if limited.Err() != nil {
 		return nil, context.Cause(limited)
 	}
-	return fetches, fetches.Err()
+	err := fetches.Err()
+	if errors.Is(err, kerr.OffsetOutOfRange) {
+		err = fmt.Errorf("retention has deleted what was being read, try again: %w", err)
+	}
+	return fetches, err
 }
 
 // checkTopics compares the number of partitions with the configuration: by it, messages are placed.

@@ -79,7 +79,7 @@ func (q *Queue) find(ctx context.Context, ref codecs.Source) (*Reject, error) {
 		s[ref.Partition] = only
 	}
 	var found *Reject
-	err = q.read(ctx, "rejects", map[string]spans{topic: s}, func(r *kgo.Record) error {
+	err = q.read(ctx, StageRejects, map[string]spans{topic: s}, func(r *kgo.Record) error {
 		j, err := Parse(r)
 		if ref.Topic == topic && err != nil {
 			return err
@@ -112,7 +112,7 @@ func (q *Queue) outcomes(ctx context.Context, t *Trace, places map[codecs.Source
 		if err != nil {
 			return err
 		}
-		err = q.read(ctx, "outcomes", map[string]spans{topic: s}, func(r *kgo.Record) error {
+		err = q.read(ctx, StageOutcomes, map[string]spans{topic: s}, func(r *kgo.Record) error {
 			i, ok := places[sourceOf(r)]
 			if !ok {
 				return nil

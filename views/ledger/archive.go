@@ -34,9 +34,9 @@ func (s *ArchiveSpan) read() Span {
 // Archive proves that an archive holds each reading and each revision of a window of traffic-events exactly once, with
 // all its columns, in the folder of its hour, and nothing else.
 //
-// A sealed hour holds the highest revision of each window alone; those that its manifest covers and that a higher covered
-// one follows must be gone. Its file must be what its manifest says: then rows whose records have expired are proved by
-// it.
+// A sealed hour holds the highest revision of each window alone; those that its manifest covers and that a higher
+// covered one follows must be gone. Its file must be what its manifest says: then rows whose records have expired are
+// proved by it.
 //
 // It is given the records first, those of one partition in the order of their offsets, then the files. No record and no
 // row is kept: 17 bytes remain of each record with a row, two numbers of each sensor, and about 40 bytes of each window
@@ -96,8 +96,8 @@ const (
 	placeMask  = droppedRow - 1
 )
 
-// NewArchive returns the comparison of an archive, whose sealed hours have these manifests, with these partitions of the
-// topic.
+// NewArchive returns the comparison of an archive, whose sealed hours have these manifests, with these partitions of
+// the topic.
 func NewArchive(topic string, spans []ArchiveSpan, seals map[time.Time]*archive.Manifest) (*Archive, error) {
 	a := &Archive{
 		topic: topic, spans: spans, seals: seals, hash: newDigester(), last: make(map[string]*taken),

@@ -49,7 +49,7 @@ type ArchiveTotals struct {
 	Sealed   int64 `json:"sealed"`   // hours with a manifest
 
 	Superseded       int64 `json:"superseded"`         // revisions that sealed hours need not hold any more
-	ProvedByManifest int64 `json:"proved_by_manifest"` // rows whose records have expired, in files that are as they were sealed
+	ProvedByManifest int64 `json:"proved_by_manifest"` // rows of expired records, in files that are as they were sealed
 
 	Lost    int64 `json:"lost"`    // offsets that retention deleted before they were archived
 	Pending int64 `json:"pending"` // offsets that are not archived yet

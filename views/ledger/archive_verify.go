@@ -85,8 +85,8 @@ func (o *VerifyOptions) verifyArchive(
 	return a.Close(), nil
 }
 
-// checkEmpty says whether an archive in which nothing was ever archived may be so: before the first flush it may, and an
-// archive of another name, or one that is not written, looks the same.
+// checkEmpty says whether an archive in which nothing was ever archived may be so: before the first flush it may, and
+// an archive of another name, or one that is not written, looks the same.
 func (o *VerifyOptions) checkEmpty(ctx context.Context, adm *kadm.Client, a *Archive) error {
 	due := o.Now().Add(-o.ArchiveDue)
 	starts, err := adm.ListStartOffsets(ctx, a.topic)

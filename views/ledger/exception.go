@@ -26,7 +26,10 @@ const (
 	KindWindowDiffers    Kind = "window_differs"    // a window is not the one that the readings before it make
 	KindWindowUnexpected Kind = "window_unexpected" // nothing before it closes or revises the window
 	KindWindowMissing    Kind = "window_missing"    // a window was due and has not been published
+	KindRedrivenTwice    Kind = "redriven_twice"    // two raw records send the same reject again
+	KindRedriveUnfit     Kind = "redrive_unfit"     // a raw record sends again what was not rejected
 	KindAbsentOffset     Kind = "absent_offset"     // an offset of an outcome topic holds no record
+	KindDeletedUnread    Kind = "deleted_unread"    // records were deleted before they were read
 )
 
 // Exception is something that does not fit, and where.

@@ -10,7 +10,13 @@ type Span struct {
 	Start     int64 // the first retained offset
 	End       int64 // one beyond the last offset that is read
 	Committed int64 // the next offset of the group that consumes the partition; below it everything is done
+
+	Unread []Unread // what was deleted before that group read it
 }
+
+// Unread is a range of offsets From ≤ offset < To that were deleted before they were read, and when that was noticed, in
+// epoch milliseconds.
+type Unread struct{ From, To, NoticedAt int64 }
 
 // Extent is what a ledger reads, noted before it begins to read.
 //

@@ -14,8 +14,8 @@ import (
 //
 // Records of one partition come in the order of their offsets; partitions and topics may be interleaved in any way. It
 // is cheapest to give it traffic-raw first: an outcome that comes before its raw record is kept whole until then. No
-// record is kept otherwise: 20 bytes remain of each raw record, about 40 of each window, and the readings of each
-// sensor's remembered windows at 24 bytes each.
+// record is kept otherwise: 20 bytes remain of each raw record (8 for each 4 KiB besides of one above 64 KiB), about 40 of
+// each window, 32 of each redrive, and the readings of each sensor's remembered windows at 24 bytes each.
 //
 // Records are not changed and not kept. A Ledger is not safe for concurrent use.
 type Ledger struct {
@@ -31,6 +31,9 @@ type Ledger struct {
 	names   []string // of sensors seen in traffic-raw, by number
 	numbers map[string]uint32
 	early   map[codecs.Source][]earlyOutcome
+
+	redrives map[spot]spot              // by the source of the reject, where it was sent again
+	large    map[codecs.Source]*outline // raw records of which a reject may hold a part
 
 	partitioner kgo.TopicPartitioner
 	totals      Totals
@@ -61,6 +64,8 @@ func New(o Options, x Extent) (*Ledger, error) {
 		names:       []string{""},
 		numbers:     make(map[string]uint32),
 		early:       make(map[codecs.Source][]earlyOutcome),
+		redrives:    make(map[spot]spot),
+		large:       make(map[codecs.Source]*outline),
 		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(o.RawTopic),
 		byKind:      make(map[Kind]int64),
 	}

@@ -194,6 +194,7 @@ func TestHoles(t *testing.T) {
 	for _, r := range slices.Concat(w.raw...) {
 		r.Offset = r.Offset*2 + 1
 	}
+	setHeader(w.redrive(), codecs.HeaderRedrive, sourceOf(w.rejected("undecodable")))
 	r := checkClean(t, w, w.extent())
 	if r.Totals.Holes != r.Totals.Records {
 		t.Errorf("totals: %+v", r.Totals)

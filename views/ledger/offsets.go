@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/processors"
 )
 
 // noted is an extent, and what else is read.
@@ -109,6 +111,9 @@ func spans(ctx context.Context, adm *kadm.Client, topic string, commits kadm.Off
 		s[p] = Span{Start: start.Offset, End: max(end.Offset, start.Offset)}
 		if c, ok := commits.Lookup(topic, int32(p)); ok {
 			s[p].Committed = max(c.At, 0)
+			for _, h := range processors.ParseHoles(c.Metadata) {
+				s[p].Unread = append(s[p].Unread, Unread{From: h.From, To: h.To, NoticedAt: h.At.UnixMilli()})
+			}
 		}
 	}
 	return s, nil

@@ -49,6 +49,7 @@ type earlyOutcome struct {
 	at      codecs.Source
 	reading *codecs.Reading
 	bytes   uint32 // of a reject
+	part    *part  // of a reject that is not whole
 }
 
 // source finds the raw record that an outcome names. It is nil where none exists, which is an exception.
@@ -121,7 +122,7 @@ func (l *Ledger) compare(s *slot, source codecs.Source, o earlyOutcome) {
 	case o.reading == nil:
 		if s.state&slotMetadata != 0 {
 			l.except(KindUnfitOutcome, o.at, l.names[s.sensor], "its source %v is metadata of a sensor, well-formed", source)
-		} else if o.bytes != s.bytes {
+		} else if o.bytes != s.bytes && !(o.part != nil && o.part.beginning(l.large[source])) {
 			l.except(KindUnfitOutcome, o.at, l.names[s.sensor],
 				"its key, its value or its %s differs from that of its source %v", codecs.HeaderReceivedAt, source)
 		}
@@ -174,6 +175,6 @@ func (l *Ledger) Reject(r *kgo.Record) {
 	content := l.hash.content(r.Key, r.Value, strconv.FormatInt(receivedAt, 10), reason, detail)
 	if l.enter(s, slotRejected, content, source, at, l.names[s.sensor]) {
 		s.reason = uint8(number)
-		l.judge(s, source, earlyOutcome{at: at, bytes: bytes})
+		l.judge(s, source, earlyOutcome{at: at, bytes: bytes, part: l.partOf(r, receivedAt)})
 	}
 }

@@ -44,6 +44,9 @@ func (l *Ledger) Raw(ctx context.Context, r *kgo.Record) error {
 	s := p.slots.at(r.Offset)
 	s.state |= slotSeen
 	s.bytes = l.hash.rejected(r.Key, r.Value, arrival(r))
+	if recordBytes(r) >= abridgedBytesMin {
+		l.large[l.place(l.o.RawTopic, r)] = l.outline(r.Key, r.Value, arrival(r))
+	}
 	switch kind, ok := header(r, codecs.HeaderKind); {
 	case !ok:
 		if err := l.rawReading(ctx, r, p, s); err != nil {
@@ -52,8 +55,19 @@ func (l *Ledger) Raw(ctx context.Context, r *kgo.Record) error {
 	case kind == string(codecs.KindSensor):
 		l.rawSensor(r, p, s)
 	}
+	if of, ok := header(r, codecs.HeaderRedrive); ok {
+		l.redriven(r, s, of)
+	}
 	l.settle(r, s)
 	return nil
+}
+
+func recordBytes(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
 }
 
 // arrival is the time that counts for the age of a record: that of the first arrival where it was redriven.

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/processors"
 )
 
 // read gives each record of the spans to a function, control records of transactions too, in the order of each
@@ -65,7 +67,7 @@ func (o *VerifyOptions) poll(ctx context.Context, client *kgo.Client) (kgo.Fetch
 	if limited.Err() != nil {
 		return nil, context.Cause(limited)
 	}
-	return fetches, fetches.Err()
+	return fetches, processors.FetchErr(fetches)
 }
 
 // progress knows which spans are not read to their ends.

@@ -20,6 +20,8 @@ type Totals struct {
 	Missing  int64 `json:"missing"`  // no outcome, and there must be one
 	Holes    int64 `json:"holes"`    // offsets without a record: markers and aborted records of transactions
 
+	DeletedUnread int64 `json:"deleted_unread"` // offsets of traffic-raw and traffic-events, gone before they were read
+
 	RejectedBy map[string]int64 `json:"rejected_by"` // Rejected by reason
 
 	Repeats         int64 `json:"repeats"`          // equal repeats of readings, rejects and windows
@@ -29,6 +31,10 @@ type Totals struct {
 	WindowsUnproved int64 `json:"windows_unproved"` // of both: their readings may have expired
 	WindowsPending  int64 `json:"windows_pending"`  // due, and the window group has not come so far
 	Silences        int64 `json:"silences"`
+
+	Redriven         int64 `json:"redriven"` // Records that send a reject again; what became of them:
+	RedrivenAccepted int64 `json:"redriven_accepted"`
+	RedrivenRejected int64 `json:"redriven_rejected"`
 }
 
 // Balanced tells whether each record of traffic-raw is counted as exactly one of its fates.
@@ -62,6 +68,7 @@ type Report struct {
 	Copied           bool           `json:"copied"` // no group has committed here: proved to the ends, as a copy
 	Ranges           []Range        `json:"ranges"`
 	Totals           Totals         `json:"totals"`
+	Redrives         []Redrive      `json:"redrives"`           // the first 1000, by place
 	ExceptionsByKind map[Kind]int64 `json:"exceptions_by_kind"` // all of them
 	Exceptions       []Exception    `json:"exceptions"`         // the first 1000, by place
 
@@ -110,6 +117,9 @@ func (l *Ledger) Close() *Report {
 	for p := range l.raw {
 		report.Ranges = append(report.Ranges, l.closeRaw(int32(p)))
 	}
+	report.Redrives = l.closeRedrives()
+	l.closeUnread(l.o.RawTopic, l.x.Raw)
+	l.closeUnread(l.o.EventsTopic, l.x.Events)
 	report.Totals = l.totals
 	report.Exceptions = append([]Exception{}, l.exceptions...) // [] in JSON where there is none
 	slices.SortStableFunc(report.Exceptions, func(a, b Exception) int {
@@ -142,6 +152,20 @@ func (l *Ledger) closeOutcomes(topic string, partitions []outcomePartition, span
 		for _, a := range p.absent {
 			l.except(KindAbsentOffset, codecs.Source{Topic: topic, Partition: int32(i), Offset: a.from}, "",
 				"%s absent from the partition", numbers("offset", a.from, a.to-1))
+		}
+	}
+}
+
+// closeUnread reports what was deleted before it was read. Like the outcomes of old records it expires: it is no
+// exception any more when outcomes of what arrived at that time may be gone.
+func (l *Ledger) closeUnread(topic string, spans []Span) {
+	for p, s := range spans {
+		for _, u := range s.Unread {
+			l.totals.DeletedUnread += u.To - u.From
+			if u.NoticedAt > l.x.ExpiredUntil {
+				l.except(KindDeletedUnread, codecs.Source{Topic: topic, Partition: int32(p), Offset: u.From}, "",
+					"%s gone: deleted before they were read", numbers("offset", u.From, u.To-1))
+			}
 		}
 	}
 }

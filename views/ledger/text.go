@@ -54,6 +54,10 @@ func (r *Report) writeSums(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%d windows, %d revisions (%d unproved, %d more pending), %d silences, %d equal repeats\n", t.Windows,
 		t.Revisions, t.WindowsUnproved, t.WindowsPending, t.Silences, t.Repeats)
+	r.writeRedrives(b)
+	if t.DeletedUnread > 0 {
+		fmt.Fprintf(b, "%d offsets were deleted before they were read\n", t.DeletedUnread)
+	}
 	if t.RawExpired > 0 {
 		fmt.Fprintf(b, "%d outcomes of raw records that have expired\n", t.RawExpired)
 	}

@@ -447,7 +447,7 @@ func day() *world {
 		case 35: // late readings of windows that are published
 			late := w.reading("200", 35)
 			late.Timestamp.V = dayStart + 61_000
-			w.send(late, codecs.HeaderRedrive, "traffic-raw/0/1", codecs.HeaderReceivedAt, strconv.FormatInt(dayStart, 10))
+			w.send(late, codecs.HeaderRedrive, sourceOf(w.rejected("undecodable")), codecs.HeaderReceivedAt, strconv.FormatInt(dayStart, 10))
 			late.Timestamp.V = dayStart + 62_000
 			w.send(late)
 		case 55:

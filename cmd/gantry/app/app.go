@@ -67,7 +67,7 @@ func ParseRoles(names []string) ([]Role, error) {
 type Options struct {
 	Config  config.Config
 	Roles   []Role
-	Dynamic bool // members of the consumer groups are not static: for brokers that live in this process
+	Dynamic bool // for brokers that live in this process, which nobody shares: no static members, no standby
 	Forever bool // topics that are created keep their records for good
 	Version string
 	Logger  *slog.Logger
@@ -111,6 +111,7 @@ func KafkaOf(c *config.Config) (processors.Kafka, error) {
 	}
 	return processors.Kafka{
 		Brokers: c.Kafka.Brokers, Version: version, TLS: tls, ClientID: "gantry",
+		BatchBytesMax: c.Kafka.BatchBytesMax,
 		SASL: processors.SASL{
 			Mechanism: c.Kafka.SASL.Mechanism, User: c.Kafka.SASL.User, Password: c.Kafka.SASL.Password,
 		},
@@ -130,6 +131,14 @@ func RegistryOf(c *config.Config) (*registry.Client, error) {
 	o := registry.DefaultOptions()
 	o.URL, o.User, o.Password = c.Registry.URL, c.Registry.User, c.Registry.Password
 	return registry.NewClient(o)
+}
+
+// OpenArchive opens the archive of a configuration.
+func OpenArchive(c *config.Archive) (archive.FS, error) {
+	return archive.OpenAs(c.URL, archive.Kerberos{
+		Principal: c.Kerberos.Principal, Keytab: c.Kerberos.Keytab, Config: c.Kerberos.Config,
+		Namenode: c.Kerberos.Namenode, Protection: c.Kerberos.Protection,
+	})
 }
 
 // WindowOptions returns the windows' rules.
@@ -181,7 +190,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
 	if o.Config.Archive.URL != "" && a.has(RoleArchive) {
-		if a.archiveFS, err = archive.Open(o.Config.Archive.URL); err != nil {
+		if a.archiveFS, err = OpenArchive(&o.Config.Archive); err != nil {
 			return nil, fmt.Errorf("archive.url: %w", err)
 		}
 	}
@@ -243,6 +252,12 @@ func (a *App) prepareServers(ctx context.Context) (err error) {
 	if err := a.kafka.Reachable(soon); err != nil {
 		return err
 	}
+	uses := processors.Uses{
+		Dedup: a.has(RoleDedup), Window: a.has(RoleWindow), Archive: a.archiveFS != nil, Serve: a.has(RoleServe),
+	}
+	if err := a.kafka.CheckAccess(ctx, a.topics.Access(uses)); err != nil {
+		return err
+	}
 	adm, err := a.kafka.Admin()
 	if err != nil {
 		return err
@@ -289,7 +304,7 @@ func Reach(ctx context.Context, reachable func(context.Context) error, waiting f
 	soon, cancel := context.WithTimeout(ctx, quietTime)
 	err := reachable(soon)
 	cancel()
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || errors.Is(err, processors.ErrMisconfigured) {
 		return err
 	}
 	waiting(err)
@@ -352,13 +367,13 @@ func (a *App) wire() {
 			Topics: a.topics, Rules: DedupOptions(c), Schemas: a.registry, EventSchema: a.schema,
 			Logger: a.log, Metrics: a.metrics,
 		}).Stage()
-		a.dedup.Kafka, a.dedup.StateDir = a.kafka, c.State.Dir
+		a.dedup.Kafka, a.dedup.StateDir, a.dedup.Standby = a.kafka, c.State.Dir, c.State.Standby && !a.o.Dynamic
 	}
 	if a.has(RoleWindow) {
 		a.window = window.NewHandler(window.HandlerOptions{
 			Topics: a.topics, Rules: WindowOptions(c), EventSchema: a.schema, Logger: a.log, Metrics: a.metrics,
 		}).Stage()
-		a.window.Kafka, a.window.StateDir = a.kafka, c.State.Dir
+		a.window.Kafka, a.window.StateDir, a.window.Standby = a.kafka, c.State.Dir, c.State.Standby && !a.o.Dynamic
 	}
 	if a.has(RoleServe) || a.has(RoleWindow) {
 		a.tables = &views.Tables{
@@ -398,10 +413,17 @@ func (a *App) wireServer() (err error) {
 	return err
 }
 
-// Run serves HTTP, prepares the roles and runs them until ctx ends. It returns when everything has stopped. An error is
-// one that a restart of the process does not mend by itself.
+// Run serves HTTP, prepares the roles and runs them until ctx ends. It returns when everything has stopped. Where ctx ends
+// with processors.ErrLeaving, or leaveOnStop is set, the process leaves its groups. An error is one that a restart of the
+// process does not mend by itself.
 func (a *App) Run(ctx context.Context) error {
 	defer a.close()
+	if a.o.Config.LeaveOnStop {
+		leaving, leave := context.WithCancelCause(context.WithoutCancel(ctx))
+		defer leave(nil)
+		defer context.AfterFunc(ctx, func() { leave(processors.ErrLeaving) })()
+		ctx = leaving
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
 	run(func(ctx context.Context) error { return a.server.Run(ctx, a.listener) })

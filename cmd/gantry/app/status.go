@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
@@ -159,14 +160,19 @@ func (a *App) measure(ctx context.Context) error {
 	recovery := store.Register(a.metrics, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "stream_processor_recovery_progress", Help: "Share of a partition's table that is recovered, 0 to 1.",
 	}, []string{"group", "partition"}))
-	showRecovery := func() {
+	behind := store.Register(a.metrics, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "stream_processor_standby_lag",
+		Help: "Records by which the standby of a partition that another process owns is behind its table's changelog.",
+	}, []string{"group", "partition"}))
+	showTables := func() {
 		for _, s := range []*processors.Stage{a.dedup, a.window} {
 			if s != nil {
 				a.showRecovery(ctx, recovery, s)
+				a.showStandby(behind, s)
 			}
 		}
 	}
-	showRecovery()
+	showTables()
 	tick := time.NewTicker(rateInterval)
 	defer tick.Stop()
 	for before := a.Counts().Read; ; {
@@ -179,7 +185,7 @@ func (a *App) measure(ctx context.Context) error {
 		throughput.Set(float64(now-before) / rateInterval.Seconds())
 		before = now
 		size.Set(float64(folderBytes(a.o.Config.State.Dir)))
-		showRecovery()
+		showTables()
 	}
 }
 
@@ -197,6 +203,24 @@ func (a *App) showRecovery(ctx context.Context, gauge *prometheus.GaugeVec, s *p
 		labels := []string{string(s.Group), strconv.Itoa(int(p))}
 		if share, ok := progress[p]; ok {
 			gauge.WithLabelValues(labels...).Set(share)
+		} else {
+			gauge.DeleteLabelValues(labels...)
+		}
+	}
+}
+
+// showStandby shows the partitions that the process follows for others.
+func (a *App) showStandby(gauge *prometheus.GaugeVec, s *processors.Stage) {
+	o, _ := a.monitor.Latest()
+	if o == nil {
+		return
+	}
+	followed := s.Followed()
+	ends := o.Ends[string(goka.GroupTable(s.Group))]
+	for p := range int32(a.topics.Partitions) {
+		labels := []string{string(s.Group), strconv.Itoa(int(p))}
+		if next, ok := followed[p]; ok {
+			gauge.WithLabelValues(labels...).Set(float64(max(0, ends[p]-next)))
 		} else {
 			gauge.DeleteLabelValues(labels...)
 		}

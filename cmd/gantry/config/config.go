@@ -18,14 +18,16 @@ import (
 type Config struct {
 	Kafka    Kafka
 	Instance string // name-ordinal: the static member of the consumer groups
-	Registry Registry
-	State    State
-	Archive  Archive
-	HTTP     HTTP
-	Raw      Raw
-	Window   Window
-	Validate Validate
-	Topics   Topics
+	// LeaveOnStop makes the process leave its groups when it stops, instead of keeping its place for a restart.
+	LeaveOnStop bool
+	Registry    Registry
+	State       State
+	Archive     Archive
+	HTTP        HTTP
+	Raw         Raw
+	Window      Window
+	Validate    Validate
+	Topics      Topics
 }
 
 // Kafka is how brokers are reached.
@@ -34,6 +36,8 @@ type Kafka struct {
 	TLS     TLS
 	SASL    SASL
 	Version string // protocol version, as sarama.ParseKafkaVersion reads it
+	// BatchBytesMax is the memory that a compressed batch may take when it is unpacked.
+	BatchBytesMax int
 }
 
 // TLS is the client side of an encrypted connection.
@@ -52,14 +56,25 @@ type SASL struct {
 // Registry is the schema registry.
 type Registry struct{ URL, User, Password string }
 
-// State is where a process keeps its tables.
-type State struct{ Dir string }
+// State is where a process keeps its tables, and whether those of partitions that it does not own are among them.
+type State struct {
+	Dir     string
+	Standby bool
+}
 
 // Archive is where readings and windows rest, and how often a file is written.
 type Archive struct {
 	URL           string // hdfs://namenode:port/folder or file:///folder; empty: nothing is archived
 	FlushInterval time.Duration
 	FlushRows     int
+	Kerberos      Kerberos
+}
+
+// Kerberos is how to prove to HDFS who one is. Without a principal HDFS is told a name, and believes it.
+type Kerberos struct {
+	Principal, Keytab, Config string
+	Namenode                  string // its principal
+	Protection                string // none, authentication, privacy
 }
 
 // HTTP is the server.
@@ -72,16 +87,19 @@ type HTTP struct {
 // ServerTLS is the certificate of the server. Empty means plain HTTP.
 type ServerTLS struct{ Cert, Key string }
 
-// Config returns the server's TLS configuration, or nil where it serves plain HTTP.
+// Config returns the server's TLS configuration, which follows its files, or nil where it serves plain HTTP.
 func (t ServerTLS) Config() (*tls.Config, error) {
 	if t.Cert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
+	files := &certificate{cert: t.Cert, key: t.Key}
+	if _, err := files.current(); err != nil {
 		return nil, fmt.Errorf("http.tls: %w", err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current() },
+	}, nil
 }
 
 // Raw is what is promised about traffic-raw.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -29,9 +30,13 @@ var keys = []Key{
 		func(c *Config) *string { return &c.Kafka.SASL.Password }, anything("any text")).secret(),
 	text("kafka.version", "4.0.0", "Kafka protocol version to speak",
 		func(c *Config) *string { return &c.Kafka.Version }, kafkaVersion),
+	integer("kafka.batchBytesMax", "67108864", "largest memory, in bytes, that a compressed batch may unpack to",
+		func(c *Config) *int { return &c.Kafka.BatchBytesMax }, 1<<20, 1<<30),
 
 	text("instance", "gantry-0", "name of this process in its consumer groups, stable over restarts",
 		func(c *Config) *string { return &c.Instance }, instanceName),
+	boolean("leaveOnStop", "false", "a stop is for good: the other processes take the partitions over at once",
+		func(c *Config) *bool { return &c.LeaveOnStop }),
 
 	text("registry.url", "http://127.0.0.1:8081", "schema registry with the Confluent API",
 		func(c *Config) *string { return &c.Registry.URL }, urlOf("http", "https")),
@@ -42,6 +47,8 @@ var keys = []Key{
 
 	text("state.dir", "gantry-data/state", "folder of the tables; keep it over restarts",
 		func(c *Config) *string { return &c.State.Dir }, notEmpty("a folder")),
+	boolean("state.standby", "true", "keep the tables of the other processes' partitions current too, for a quick takeover",
+		func(c *Config) *bool { return &c.State.Standby }),
 
 	text("archive.url", "", "where readings and windows are archived; empty = nowhere",
 		func(c *Config) *string { return &c.Archive.URL }, archiveURL),
@@ -49,6 +56,17 @@ var keys = []Key{
 		func(c *Config) *time.Duration { return &c.Archive.FlushInterval }, time.Second, time.Hour),
 	integer("archive.flushRows", "100000", "most rows that wait for a flush",
 		func(c *Config) *int { return &c.Archive.FlushRows }, 1, 10_000_000),
+	text("archive.kerberos.principal", "", "who Gantry is at an HDFS with Kerberos; empty = an HDFS without",
+		func(c *Config) *string { return &c.Archive.Kerberos.Principal }, anything("user@REALM, or empty")),
+	text("archive.kerberos.keytab", "", "file with the keys of that principal",
+		func(c *Config) *string { return &c.Archive.Kerberos.Keytab }, anything("a keytab file, or empty")),
+	text("archive.kerberos.config", "/etc/krb5.conf", "file that says where the KDCs are",
+		func(c *Config) *string { return &c.Archive.Kerberos.Config }, notEmpty("a file")),
+	text("archive.kerberos.namenode", "nn/_HOST", "the namenode's principal; _HOST is its host in archive.url",
+		func(c *Config) *string { return &c.Archive.Kerberos.Namenode }, matches("service/host", `^[^/@]+/[^/]+$`)),
+	text("archive.kerberos.protection", "authentication", "least protection on the way to the datanodes",
+		func(c *Config) *string { return &c.Archive.Kerberos.Protection },
+		oneOf("none", "authentication", "privacy")),
 
 	text("http.listen", "127.0.0.1:8080", "address of the HTTP server",
 		func(c *Config) *string { return &c.HTTP.Listen }, listenAddress),
@@ -163,6 +181,13 @@ func (c *Config) checkSecurity() (p Problems) {
 	if k.SASL.Mechanism == "" && (k.SASL.User != "" || k.SASL.Password != "") {
 		p = append(p, problemf("kafka.sasl.mechanism", "", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
 			"a user or password is set, but nobody would log in"))
+	}
+	if a := c.Archive; (a.Kerberos.Principal == "") != (a.Kerberos.Keytab == "") {
+		p = append(p, problemf("archive.kerberos.principal", a.Kerberos.Principal,
+			"archive.kerberos.principal and archive.kerberos.keytab together", ""))
+	} else if a.Kerberos.Principal != "" && !strings.HasPrefix(a.URL, "hdfs:") {
+		p = append(p, problemf("archive.kerberos.principal", a.Kerberos.Principal, "an hdfs URL in archive.url beside it",
+			"nothing else asks for Kerberos"))
 	}
 	if (h.Cert == "") != (h.Key == "") {
 		p = append(p, problemf("http.tls.cert", h.Cert, "http.tls.cert and http.tls.key together", ""))

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/processors"
 )
 
 // Position is how far a feed has been published.
@@ -136,7 +138,7 @@ func readSpans(ctx context.Context, conn []kgo.Opt, topic string, spans map[int3
 	open := maps.Clone(spans)
 	for len(open) > 0 {
 		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
+		if err := processors.FetchErr(fetches); err != nil {
 			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {

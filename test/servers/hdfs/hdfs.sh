@@ -1,5 +1,10 @@
 # HDFS: a namenode and a datanode, as two plain Java processes.
 
+# What a variant adds; of a setting that stands twice, the last counts.
+hdfs_flags=()
+core_settings=()
+hdfs_settings=()
+
 install_namenode() {
 	fetch hdfs copy-dependencies -DincludeScope=runtime
 	# The jars hold no web pages, and both servers refuse to start without a folder for them.
@@ -17,12 +22,12 @@ start_namenode() {
 		hdfs_java 256m org.apache.hadoop.hdfs.server.namenode.NameNode -format -force -nonInteractive \
 			> "$dir/data/hdfs/format.log" 2>&1 || { cat "$dir/data/hdfs/format.log" >&2; return 1; }
 	fi
-	java_server namenode "$HDFS_HEAP" -cp "$(hdfs_classpath)" org.apache.hadoop.hdfs.server.namenode.NameNode
+	java_server namenode "$HDFS_HEAP" "${hdfs_flags[@]}" -cp "$(hdfs_classpath)" org.apache.hadoop.hdfs.server.namenode.NameNode
 }
 
 start_datanode() {
 	free_port datanode "$HDFS_DATA_PORT" "$HDFS_DATA_IPC_PORT" "$HDFS_DATA_HTTP_PORT"
-	java_server datanode "$HDFS_HEAP" -cp "$(hdfs_classpath)" org.apache.hadoop.hdfs.server.datanode.DataNode
+	java_server datanode "$HDFS_HEAP" "${hdfs_flags[@]}" -cp "$(hdfs_classpath)" org.apache.hadoop.hdfs.server.datanode.DataNode
 }
 
 hdfs_classpath() { echo "$dir/data/hdfs/conf:$dir/dist/hdfs/*"; }
@@ -30,7 +35,7 @@ hdfs_classpath() { echo "$dir/data/hdfs/conf:$dir/dist/hdfs/*"; }
 hdfs_java() {
 	local heap=$1
 	shift
-	java "-Xmx$heap" -cp "$(hdfs_classpath)" "$@"
+	java "-Xmx$heap" "${hdfs_flags[@]}" -cp "$(hdfs_classpath)" "$@"
 }
 
 # The namenode answers when it accepts calls. While no datanode runs it may stay in safe mode: that is not its fault.
@@ -75,7 +80,7 @@ quota() {
 }
 
 core_site() {
-	configuration "fs.defaultFS=hdfs://127.0.0.1:$HDFS_PORT" "hadoop.tmp.dir=$dir/tmp"
+	configuration "fs.defaultFS=hdfs://127.0.0.1:$HDFS_PORT" "hadoop.tmp.dir=$dir/tmp" "${core_settings[@]}"
 }
 
 hdfs_site() {
@@ -89,7 +94,8 @@ hdfs_site() {
 		"dfs.datanode.hostname=127.0.0.1" \
 		"dfs.datanode.address=127.0.0.1:$HDFS_DATA_PORT" \
 		"dfs.datanode.ipc.address=127.0.0.1:$HDFS_DATA_IPC_PORT" \
-		"dfs.datanode.http.address=127.0.0.1:$HDFS_DATA_HTTP_PORT"
+		"dfs.datanode.http.address=127.0.0.1:$HDFS_DATA_HTTP_PORT" \
+		"${hdfs_settings[@]}"
 }
 
 # configuration NAME=VALUE... writes a Hadoop configuration file.

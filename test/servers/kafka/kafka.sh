@@ -1,5 +1,9 @@
 # Apache Kafka: broker and controller in one process.
 
+# What a variant adds; of a setting that stands twice, the last counts.
+kafka_format_flags=()
+kafka_settings=()
+
 install_kafka() { fetch kafka copy-dependencies -DincludeScope=runtime; }
 
 start_kafka() {
@@ -12,7 +16,7 @@ start_kafka() {
 		local id
 		id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')
 		java -Xmx256m -XX:TieredStopAtLevel=1 -cp "$here/kafka:$dir/dist/kafka/*" kafka.tools.StorageTool format \
-			--config "$data/server.properties" --cluster-id "G${id:1}" > "$data/format.log" 2>&1 ||
+			--config "$data/server.properties" --cluster-id "G${id:1}" "${kafka_format_flags[@]}" > "$data/format.log" 2>&1 ||
 			{ cat "$data/format.log" >&2; return 1; }
 	fi
 	java_server kafka "$KAFKA_HEAP" -cp "$here/kafka:$dir/dist/kafka/*" kafka.Kafka "$data/server.properties"
@@ -42,5 +46,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=33554432
+log.cleaner.backoff.ms=1000
 PROPERTIES
+	[ ${#kafka_settings[@]} -eq 0 ] || printf '%s\n' "${kafka_settings[@]}"
 }
