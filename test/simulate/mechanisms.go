@@ -40,17 +40,15 @@ func ofStages(mechanism string) bool {
 	return mechanism == numbersFilter || slices.Contains(store.Mechanisms(), mechanism)
 }
 
-// takeOut takes a mechanism out. One of the archive's needs archivers.
+// takeOut takes a mechanism out. Those of the archive are taken out of the file system that its writers see.
 func (w *world) takeOut(mechanism string) error {
 	switch {
 	case !slices.Contains(Mechanisms(), mechanism):
 		return fmt.Errorf("no mechanism %q: there are %q", mechanism, Mechanisms())
-	case slices.Contains(store.Mechanisms(), mechanism):
-		w.engineWithout = mechanism
 	case mechanism == numbersFilter:
 		w.handlers[windowRole] = unfiltered{w.handlers[windowRole]}
-	default:
-		w.archiving = true
+	case ofStages(mechanism):
+		w.engineWithout = mechanism
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func newWorld(o Options) *world {
 	if o.Steps > 0 {
 		w.steps = o.Steps
 	}
-	w.archiving = w.some(3) > 0 && !o.Stages
+	w.archiving = w.some(2) == 0 && !o.Stages
 	w.flushRows = 4 + w.some(20)
 	w.handlers = newHandlers()
 	if o.Without != "" {

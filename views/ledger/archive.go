@@ -179,7 +179,8 @@ func (a *Archive) supersede(r *kgo.Record, row *archive.AggregateRow) {
 func (s *ArchiveSpan) contains(offset int64) bool { return s.read().contains(offset) }
 
 // next tells whether number n, of a record, is the one that follows the last. Where retention has deleted what was
-// before, the first one that is retained is a beginning; elsewhere it may stand beyond a gap, if those before it failed.
+// before, the first one that is retained is a beginning; elsewhere it may stand beyond a gap, where those before it
+// failed.
 func (a *Archive) next(r *kgo.Record, last *int64, n int64) bool {
 	begins := *last == 0 && a.spans[r.Partition].Start > 0
 	if n != *last+1 && !begins {

@@ -194,9 +194,9 @@ func TestArchiveOfRepeats(t *testing.T) {
 	}
 }
 
-// Where a sensor's very first records failed and those behind them did not, what stands there first is beyond a gap: the
-// archive leaves it out, and takes it when it comes again. On a topic that retention has not touched that is no row
-// which is missing.
+// Where a sensor's very first records failed and those behind them did not, what stands there first is beyond a gap:
+// the archive leaves it out, and takes it when it comes again. On a topic that retention has not touched no row is
+// missing then.
 func TestArchiveBeginsBehindGap(t *testing.T) {
 	w, mem := day(), archive.NewMemory()
 	for _, kind := range []codecs.Kind{codecs.KindReading, codecs.KindWindow} {
