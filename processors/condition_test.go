@@ -50,6 +50,7 @@ func TestErrorTypeOf(t *testing.T) {
 		{syscall.ENOSPC, ErrorDisk, "state.dir"},
 		{registry.ErrUnavailable, ErrorRegistry, ""},
 		{store.ErrOvertaken, ErrorProcessor, ""},
+		{ErrInstanceTaken, ErrorProcessor, ""},
 		{errors.New("anything"), ErrorProcessor, ""},
 	} {
 		wrapped := fmt.Errorf("send to traffic-events/3: %w", tt.err)

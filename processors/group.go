@@ -155,7 +155,7 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 			case errors.Is(e.Err, ErrBatchTooLarge):
 				g.fetching.Fail(unreadable.add(e.Topic, e.Partition, e.Err))
 			case errors.Is(e.Err, kerr.FencedInstanceID):
-				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
+				cancel(fmt.Errorf("group %s, instance %q: %w", g.name, g.kafka.Instance, ErrInstanceTaken))
 			case errors.Is(e.Err, kerr.UnknownTopicID):
 				// The client holds on to the topic that it began with. The next processor looks at what there is now.
 				cancel(fmt.Errorf("topic %s was deleted, or created again: %w", e.Topic, e.Err))
