@@ -88,6 +88,9 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		if err := g.stand.ahead(ctx); err != nil {
 			return fmt.Errorf("read the tables of %s ahead: %w", g.name, err)
 		}
+		if ctx.Err() != nil {
+			return nil // what has not joined moves nothing
+		}
 	}
 	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
