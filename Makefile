@@ -102,7 +102,7 @@ soak: ## Run FOR=1h at RATE=5000 readings a second with a kill each minute; want
 		$(GO) test -v -count 1 -timeout 0 -run '^TestSoak$$' ./test/real
 
 race: ## Race Kafka Streams and stock goka with N readings (3000000), RUNS times (3): see CONTRIBUTING.md
-	@trap 'SERVERS_DIR=.race/servers test/servers/servers.sh wipe' EXIT; \
+	@trap 'exit 130' INT TERM; trap 'SERVERS_DIR=.race/servers test/servers/servers.sh wipe' EXIT; \
 	GANTRY_RACE=$(or $(N),3000000) GANTRY_RUNS=$(RUNS) GANTRY_RATE=$(RATE) GANTRY_SECONDS=$(SECONDS) \
 		GANTRY_PARTS=$(PARTS) GANTRY_CONTENDERS=$(CONTENDERS) \
 		$(GO) test -v -count 1 -timeout 0 -run '^TestRace$$' ./test/race

@@ -8,17 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"gantry/codecs"
 	"gantry/test/harness"
 )
-
-// checkPatience bounds the reading of all outputs, on a machine that is busy with other things.
-const checkPatience = 10 * time.Minute
 
 // checkStreams has the generator's side read what the Kafka Streams job wrote, in its own format.
 func checkStreams(r *rig, tr *truth) string {
@@ -28,11 +20,7 @@ func checkStreams(r *rig, tr *truth) string {
 		r.t.Fatal(err)
 	}
 	p := r.java("check", "Check", "--truth", file)
-	select {
-	case <-p.Exited:
-	case <-time.After(checkPatience):
-		r.t.Fatalf("Check has not ended within %v", checkPatience)
-	}
+	r.ended(p)
 	var said struct{ Check, Differences string }
 	if err := json.Unmarshal(p.Out.Bytes(), &said); err != nil {
 		r.t.Fatalf("Check said %q: %v", p.Out.Bytes(), err)
@@ -57,7 +45,7 @@ func checkGantryArchive(r *rig, tr *truth) string {
 
 func (r *rig) verify(tr *truth, args ...string) (differences string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), checkPatience)
+	ctx, cancel := context.WithTimeout(r.t.Context(), commandPatience)
 	defer cancel()
 	code, out, errs := harness.RunContext(ctx, r.t, r.t.TempDir(), nil,
 		slices.Concat([]string{"verify", "--json"}, r.gantryFlags(), args)...)
@@ -107,96 +95,4 @@ func differ(what string, want, found int64) string {
 		return ""
 	}
 	return fmt.Sprintf("%s: true %d, found %d; ", what, want, found)
-}
-
-// outcomes are what a reader of Gantry's formats finds.
-type outcomes struct {
-	readings   int64
-	duplicates int64
-	rejects    map[string]struct{} // by source
-	windows    map[harness.WindowKey]lastRevision
-	sequences  map[string]int64
-}
-
-type lastRevision struct {
-	revision, readings int32
-	speed              float64 // 0 where there is none
-}
-
-// closed are the windows, the readings in them and the sum of their mean speeds.
-func (o *outcomes) closed() (windows, windowed int64, speedSum float64) {
-	for _, w := range o.windows {
-		windows++
-		windowed += int64(w.readings)
-		speedSum += w.speed
-	}
-	return windows, windowed, speedSum
-}
-
-// outcomes reads topics up to their ends.
-func (r *rig) outcomes(topics ...string) *outcomes {
-	r.t.Helper()
-	ends, err := r.adm.ListEndOffsets(r.t.Context(), topics...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	var left int64
-	for _, o := range ends.Offsets() {
-		for _, p := range o {
-			left += p.At
-		}
-	}
-	client := harness.Consumer(r.t, []string{r.brokers}, topics...)
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(r.t.Context(), checkPatience)
-	defer cancel()
-	o := &outcomes{
-		rejects: make(map[string]struct{}), windows: make(map[harness.WindowKey]lastRevision),
-		sequences: make(map[string]int64),
-	}
-	for left > 0 {
-		fetches := client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			r.t.Fatalf("%d records were not read within %v", left, checkPatience)
-		}
-		fetches.EachRecord(func(record *kgo.Record) {
-			left--
-			if err := o.add(record); err != nil {
-				r.t.Fatalf("%s/%d/%d: %v", record.Topic, record.Partition, record.Offset, err)
-			}
-		})
-	}
-	return o
-}
-
-func (o *outcomes) add(r *kgo.Record) error {
-	if r.Topic == "traffic-rejects" {
-		source := harness.Header(r, codecs.HeaderSource)
-		if _, repeat := o.rejects[source]; !repeat && harness.Header(r, codecs.HeaderReason) == "duplicate" {
-			o.duplicates++
-		}
-		o.rejects[source] = struct{}{}
-		return nil
-	}
-	var e codecs.Event
-	if err := codecs.DecodeEvent(r.Value, &e); err != nil {
-		return err
-	}
-	switch e.Kind {
-	case codecs.KindReading:
-		if last := o.sequences[e.Reading.SensorID]; e.Reading.Sequence == last+1 {
-			o.sequences[strings.Clone(e.Reading.SensorID)] = last + 1
-			o.readings++
-		}
-	case codecs.KindWindow:
-		key := harness.WindowKey{Sensor: e.Window.SensorID, Start: e.Window.WindowStart}
-		if e.Window.Revision > o.windows[key].revision {
-			key.Sensor = strings.Clone(key.Sensor)
-			o.windows[key] = lastRevision{e.Window.Revision, e.Window.MessageCount, e.Window.AvgSpeed.V}
-		}
-	}
-	return nil
 }

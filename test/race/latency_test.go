@@ -15,8 +15,11 @@ import (
 	"gantry/test/harness"
 )
 
-// latencyWarm is how long readings come before their latency counts.
-const latencyWarm = 10 * time.Second
+// latencyWarm is how long readings come before their latency counts, latencyTail how long behind.
+const (
+	latencyWarm = 10 * time.Second
+	latencyTail = 2 * time.Second
+)
 
 // latency measures how long a reading takes from when it was due to be sent until a reader of what is committed has it
 // from traffic-events, and what the contender takes at that rate.
@@ -25,13 +28,13 @@ func (s *settings) latency(t *testing.T, c *contender) result {
 	r.prepare(c)
 	p := c.start(r)
 	r.joined(c, p)
-	readings := s.Rate * (s.Seconds + int(latencyWarm.Seconds()) + 2)
+	readings := s.Rate * (s.Seconds + int((latencyWarm + latencyTail).Seconds()))
 	load := r.load("--rate", strconv.Itoa(s.Rate), "--n", strconv.Itoa(readings))
-	res := result{Figures: r.readAlong(p)}
-	truth := r.loaded(load, time.Minute)
+	a := r.readAlong(load, p)
 	r.await(p, func() int64 { return r.lag(c, readings) })
 	p.End(t, syscall.SIGTERM)
-	res.check(t, c.check(r, truth))
+	res := result{Figures: a.figures()}
+	res.check(t, c.check(r, a.truth))
 	return res
 }
 
@@ -52,8 +55,18 @@ func (r *rig) joined(c *contender, p *harness.Process) {
 	}
 }
 
-// readAlong reads traffic-events, and measures what is due between the end of the warm-up and the end of the load.
-func (r *rig) readAlong(p *harness.Process) map[string]float64 {
+// along is what a reader of traffic-events sees while the generator sends.
+type along struct {
+	begin, end time.Time // what is due between them is measured
+	took       []float64 // milliseconds
+	readings   int64     // also those that are not measured
+	program    usage     // between begin and end; the peak is that since the start
+	broker     usage
+	truth      *truth
+}
+
+// readAlong reads until all has come that the generator sent.
+func (r *rig) readAlong(load, p *harness.Process) *along {
 	r.t.Helper()
 	client, err := kgo.NewClient(append(processors.Kafka{Brokers: []string{r.brokers}}.Options(),
 		kgo.ConsumeTopics("traffic-events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -62,42 +75,74 @@ func (r *rig) readAlong(p *harness.Process) map[string]float64 {
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	length := time.Duration(r.Seconds) * time.Second
-	ctx, cancel := context.WithTimeout(r.t.Context(), length+harness.Patience)
-	defer cancel()
-	var begin, end time.Time // of what is measured, by when it was due
-	var program, broker usage
-	took := make([]float64, 0, r.Rate*r.Seconds)
-	for {
-		fetches := client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			r.t.Fatalf("%s: %d readings within %v", p.Name, len(took), length+harness.Patience)
-		}
+	a := new(along)
+	var programBefore, brokerBefore usage
+	deadline := time.Now().Add(time.Duration(r.Seconds)*time.Second + harness.Patience)
+	for a.truth == nil || a.readings < a.truth.Accepted+a.truth.Late {
+		fetches := poll(r.t.Context(), client)
 		now := time.Now()
-		if begin.IsZero() && !fetches.Empty() {
-			begin = now.Add(latencyWarm)
-			end = begin.Add(length)
+		fetches.EachRecord(func(record *kgo.Record) { a.add(record, now, time.Duration(r.Seconds)*time.Second) })
+		started := !a.begin.IsZero()
+		if started && programBefore.cpu == 0 && now.After(a.begin) {
+			programBefore, brokerBefore = usageOf(r.t, p.Cmd.Process.Pid), usageOf(r.t, r.brokerPID)
 		}
-		if program.cpu == 0 && now.After(begin) {
-			program, broker = usageOf(r.t, p.Cmd.Process.Pid), usageOf(r.t, r.brokerPID)
+		if started && a.program.cpu == 0 && now.After(a.end) {
+			a.program, a.broker = usageOf(r.t, p.Cmd.Process.Pid), usageOf(r.t, r.brokerPID)
+			a.program.cpu -= programBefore.cpu
+			a.broker.cpu -= brokerBefore.cpu
 		}
-		if now.After(end) {
-			programEnd, brokerEnd := usageOf(r.t, p.Cmd.Process.Pid), usageOf(r.t, r.brokerPID)
-			slices.Sort(took)
-			return map[string]float64{
-				"readings": float64(len(took)),
-				p50:        quantile(took, 0.5), p90: quantile(took, 0.9), p99: quantile(took, 0.99),
-				p999: quantile(took, 0.999), "max_ms": quantile(took, 1),
-				cpuPercent:           100 * (programEnd.cpu - program.cpu) / length.Seconds(),
-				"broker_cpu_percent": 100 * (brokerEnd.cpu - broker.cpu) / length.Seconds(),
-				"peak_mib":           programEnd.peak,
+		select {
+		case <-p.Exited:
+			r.t.Fatalf("%s has ended by itself", p.Name)
+		case <-load.Exited:
+			if a.truth == nil {
+				a.truth = r.loaded(load)
 			}
+		default:
 		}
-		fetches.EachRecord(func(record *kgo.Record) {
-			if due, ok := dueAt(record); ok && due.After(begin) {
-				took = append(took, float64(now.Sub(due).Microseconds())/1000)
-			}
-		})
+		if now.After(deadline) {
+			r.t.Fatalf("%s: %d readings until now", p.Name, a.readings)
+		}
+	}
+	return a
+}
+
+// poll returns what there is, or nothing after a moment.
+func poll(ctx context.Context, client *kgo.Client) kgo.Fetches {
+	ctx, cancel := context.WithTimeout(ctx, watchInterval)
+	defer cancel()
+	return client.PollFetches(ctx)
+}
+
+func (a *along) add(r *kgo.Record, now time.Time, length time.Duration) {
+	due, ok := dueAt(r)
+	if !ok {
+		return
+	}
+	a.readings++
+	if a.begin.IsZero() {
+		a.begin = due.Add(latencyWarm)
+		a.end = a.begin.Add(length)
+	}
+	if !due.Before(a.begin) && due.Before(a.end) {
+		a.took = append(a.took, float64(now.Sub(due).Microseconds())/1000)
+	}
+}
+
+func (a *along) figures() map[string]float64 {
+	slices.Sort(a.took)
+	seconds := a.end.Sub(a.begin).Seconds()
+	return map[string]float64{
+		"readings": float64(len(a.took)),
+		p50:        quantile(a.took, 0.5),
+		p90:        quantile(a.took, 0.9),
+		p99:        quantile(a.took, 0.99),
+		p999:       quantile(a.took, 0.999),
+		"max_ms":   quantile(a.took, 1),
+		cpuPercent: 100 * a.program.cpu / seconds,
+		peakMiB:    a.program.peak,
+
+		"broker_cpu_percent": 100 * a.broker.cpu / seconds,
 	}
 }
 

@@ -161,7 +161,8 @@ func (r *rig) fill(readings int) *truth {
 	r.t.Helper()
 	p := r.load("--n", strconv.Itoa(readings), "--sensors", strconv.Itoa(r.Sensors),
 		"--base", strconv.FormatInt(r.Base, 10))
-	return r.loaded(p, 5*time.Minute)
+	r.ended(p)
+	return r.loaded(p)
 }
 
 // load starts the generator.
@@ -170,14 +171,9 @@ func (r *rig) load(args ...string) *harness.Process {
 	return r.java("load", "Load", args...)
 }
 
-// loaded waits for the generator's end.
-func (r *rig) loaded(p *harness.Process, patience time.Duration) *truth {
+// loaded reads what the generator said, which has ended.
+func (r *rig) loaded(p *harness.Process) *truth {
 	r.t.Helper()
-	select {
-	case <-p.Exited:
-	case <-time.After(patience):
-		r.t.Fatalf("the generator has not ended within %v", patience)
-	}
 	tr := &truth{json: p.Out.Bytes()}
 	if err := json.Unmarshal(tr.json, tr); err != nil {
 		r.t.Fatalf("the generator ended with %d and said %q: %v", p.Cmd.ProcessState.ExitCode(), tr.json, err)
@@ -207,3 +203,16 @@ func output(t *testing.T, cmd *exec.Cmd) []byte {
 	}
 	return out
 }
+
+// ended waits until a program has done what it was started for.
+func (r *rig) ended(p *harness.Process) {
+	r.t.Helper()
+	select {
+	case <-p.Exited:
+	case <-time.After(commandPatience):
+		r.t.Fatalf("%s has not ended within %v", p.Name, commandPatience)
+	}
+}
+
+// commandPatience bounds a command that reads or writes all there is, on a machine that is busy with other things.
+const commandPatience = 10 * time.Minute
