@@ -14,7 +14,7 @@ VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test test-race lint format-check format tidy-check check fuzz test-kill bench clean
-.PHONY: servers servers-stop servers-wipe test-real test-readers simulate chaos soak test-secure vulncheck
+.PHONY: servers servers-stop servers-wipe test-real test-real-long test-readers simulate chaos soak test-secure vulncheck
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ format: ## Format every file
 tidy-check: ## Fail if go.mod or go.sum is not tidy
 	$(GO) mod tidy -diff
 
-check: format-check tidy-check lint test test-race ## Everything that CI runs
+check: format-check tidy-check lint test test-race ## Everything that CI runs before it starts servers
 
 fuzz: ## Fuzz every target, for FUZZTIME each (30s)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
@@ -69,7 +69,10 @@ servers-wipe: ## Stop those servers and remove their data
 	@test/servers/servers.sh wipe
 
 test-real: ## Run the suites that need those servers (make servers)
-	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 20m ./test/real/...
+	@eval "$$(test/servers/servers.sh env)" && $(GO) test -v -count 1 -timeout 60m ./test/real/...
+
+test-real-long: export GANTRY_LONG = 1
+test-real-long: test-real ## The same, with what takes long and CI leaves out
 
 test-readers: ## Let pyarrow, DuckDB and Spark (needs Java) read an archive; on HDFS too where it runs
 	@test -x .readers/bin/python || python3 -m venv .readers

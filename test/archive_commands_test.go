@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gantry/store/archive"
+	"gantry/test/suite"
 	"gantry/views/ledger"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestArchiveCommands(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
-	copyFolder(t, reference(t).data, data)
+	suite.CopyFolder(t, referenceFolder(t), data)
 	status := func() (s archive.Status) {
 		t.Helper()
 		code, out, errs := run(t, "archive", "status", "--data", data, "--json")

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gantry/test/harness"
+	"gantry/test/suite"
 )
 
 // A user scripts against exit codes: 0 is done, 1 failed, 2 a mistake in the command line or the configuration. Each
@@ -16,7 +17,7 @@ import (
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "gantry.yaml")
-	write(t, broken, "window:\n  lenght: 5m\n  grace: soon\n")
+	suite.Write(t, broken, "window:\n  lenght: 5m\n  grace: soon\n")
 	inUse := t.TempDir()
 	other := embedded(t, inUse)
 	t.Cleanup(other.Close)
@@ -42,6 +43,7 @@ func TestCommands(t *testing.T) {
 		{"", 2, []string{"needs a command"}},
 		{"frobnicate", 2, []string{"frobnicate", "gantry --help"}},
 		{"verfy", 2, []string{"did you mean verify?"}},
+		{"help verfy", 2, []string{"did you mean verify?"}},
 		{"config --window.lenght 5m", 2, []string{"did you mean --window.length?"}},
 		{"config --config " + broken, 2, []string{"window.lenght", "window.grace", "soon"}}, // all problems together
 		{"config --window.retention 10m", 2, []string{"window.retention", "10m", "from 1h10m"}},
@@ -115,7 +117,7 @@ func TestHelp(t *testing.T) {
 func TestConfigurationSources(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "gantry.yaml"), "window:\n  grace: 90s\narchive:\n  flushInterval: 10s\n")
+	suite.Write(t, filepath.Join(dir, "gantry.yaml"), "window:\n  grace: 90s\narchive:\n  flushInterval: 10s\n")
 	code, stdout, stderr := harness.Run(t, dir, []string{"GANTRY_ARCHIVE_FLUSH_INTERVAL=20s"}, "config")
 	if code != 0 {
 		t.Fatalf("%d: %s", code, stderr)

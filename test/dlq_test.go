@@ -11,6 +11,7 @@ import (
 
 	"gantry/codecs"
 	"gantry/test/harness"
+	"gantry/test/suite"
 	"gantry/views/ledger"
 )
 
@@ -112,7 +113,7 @@ func TestDeadLetters(t *testing.T) {
 	harness.Archived(t, d.Brokers(), seen)
 	d.stop()
 
-	o, report := inspect(t, data)
+	o, report := suite.Inspect(t, folder(data))
 	totals := report.Totals
 	if report.Verdict != ledger.VerdictClean || !totals.Balanced() || totals.Redriven != int64(waived) ||
 		totals.RedrivenAccepted+totals.RedrivenRejected != int64(waived) || totals.RedrivenAccepted != int64(fast) {
@@ -122,7 +123,7 @@ func TestDeadLetters(t *testing.T) {
 	if n := len(o.Readings) - len(before.Readings); int64(n) != totals.RedrivenAccepted {
 		t.Errorf("%d readings more, and %d redriven ones were accepted", n, totals.RedrivenAccepted)
 	}
-	harness.ArchiveHolds(t, archiveURL(data), o)
+	harness.ArchiveHolds(t, folder(data).ArchiveURL(), o)
 }
 
 // appendDefects adds readings that are fast and nothing else, and a line that is no reading.
@@ -143,6 +144,6 @@ func appendDefects(t *testing.T, path string) (fast int) {
 		lines = append(lines, append(codecs.AppendRawJSON(nil, &r), '\n'))
 		fast++
 	}
-	write(t, path, string(bytes.Join(lines, nil))+"no reading\n")
+	suite.Write(t, path, string(bytes.Join(lines, nil))+"no reading\n")
 	return fast
 }

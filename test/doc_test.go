@@ -5,8 +5,6 @@ package test
 
 import (
 	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"gantry/test/harness"
@@ -19,24 +17,4 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse() // -parallel on the command line goes before it
 	harness.Main(m)
-}
-
-// trafficData finds a file of the published data sets, or skips the test.
-func trafficData(t *testing.T, file string) string {
-	t.Helper()
-	dirs := []string{os.Getenv("GANTRY_TRAFFIC_DATA")}
-	if dirs[0] == "" { // beside the repository, or above a work tree of it
-		dirs = []string{"../../shared/data", "../../../shared/data"}
-	}
-	for _, dir := range dirs {
-		path, err := filepath.Abs(filepath.Join(dir, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	t.Skipf("%s is in none of %q: set GANTRY_TRAFFIC_DATA to the folder that holds metr-la and portal", file, dirs)
-	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gantry/test/harness"
+	"gantry/test/suite"
 )
 
 // kill -9 of gantry dev at random moments of a replay changes nothing: not the readings and their numbers, not the
@@ -19,33 +20,33 @@ func TestKill(t *testing.T) {
 	seed := harness.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	var u *undisturbed
+	var u *suite.Undisturbed
 	kills, speed, lifeMax := 3, "2400x", 2*time.Second
 	if os.Getenv("GANTRY_KILLS") != "" {
 		kills = int(harness.Number(t, "GANTRY_KILLS", 10))
 		speed, lifeMax = "20000x", 4*time.Second
-		u = undisturb(t, trafficData(t, "metr-la/los_speed.csv"), t.TempDir())
+		u = embeddedSuite.Undisturb(t, suite.TrafficData(t, "metr-la/los_speed.csv"), folder(t.TempDir()))
 	} else {
-		u = reference(t)
+		u = embeddedSuite.Reference(t)
 	}
 	data, kafka := t.TempDir(), freeAddress(t)
 	for i := range kills {
-		p := launch(t, u.path, data, kafka, speed)
+		p := launch(t, u.Path, data, kafka, speed)
 		life := time.Duration(random.Int64N(int64(lifeMax)))
 		p.Kill(t, life)
 		t.Logf("kill %d after %v", i+1, life)
 	}
-	p := launch(t, u.path, data, kafka, "max")
-	seen := harness.Follow(t, []string{kafka}, u.complete)
+	p := launch(t, u.Path, data, kafka, "max")
+	seen := harness.Follow(t, []string{kafka}, u.Complete)
 	harness.Archived(t, []string{kafka}, seen)
 	p.Stop(t)
 	if code, stdout, stderr := run(t, "verify", "--data", data, "--window.idleTimeout", "1s"); code != 0 {
 		t.Errorf("verify: %d\n%s%s", code, stdout, stderr)
 	}
-	o, report := inspect(t, data)
-	clean(t, report)
-	u.same(t, o)
-	harness.ArchiveHolds(t, archiveURL(data), o)
+	o, report := suite.Inspect(t, folder(data))
+	suite.Clean(t, report)
+	u.Same(t, o)
+	harness.ArchiveHolds(t, folder(data).ArchiveURL(), o)
 	t.Logf("%d records were repeated", o.Repeats)
 }
 

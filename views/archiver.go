@@ -30,11 +30,12 @@ type Archiver struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 
-	outage *outage
-	mu     sync.Mutex
-	feeds  map[int32]*feed
-	joined bool // the group has said once what this process owns
-	caught bool // everything of that was read once up to where the log ended
+	outage  *outage
+	refused chan error // the archive is another topic's
+	mu      sync.Mutex
+	feeds   map[int32]*feed
+	joined  bool // the group has said once what this process owns
+	caught  bool // everything of that was read once up to where the log ended
 }
 
 // giveUpMax is how long giving up a partition waits for its feed, which flushes once more. It is less than the group's
@@ -42,11 +43,12 @@ type Archiver struct {
 // the partition over contends with it for each commit, and what it has not archived is read again.
 const giveUpMax = 5 * time.Second
 
-// Run archives until ctx ends, and flushes then.
+// Run archives until ctx ends, and flushes then. Before that it returns only an archive.ErrForeign.
 func (a *Archiver) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.feeds = make(map[int32]*feed)
 	a.mu.Unlock()
+	a.refused = make(chan error, 1)
 	a.outage = newOutage(a.Logger.With("component", "archiver"), a.Options.Now)
 	store.Register(a.Metrics, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "stream_processor_archive_failing_seconds",
@@ -70,14 +72,26 @@ func (a *Archiver) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", processors.ArchiveGroup, err)
 	}
-	<-ctx.Done()
+	var refused error
+	select {
+	case <-ctx.Done():
+	case refused = <-a.refused:
+	}
 	a.end(a.owned())
 	if err := a.Kafka.Leave(ctx, client, processors.ArchiveGroup); err != nil {
 		a.Logger.Warn("the process has not left its group", "component", "archiver", "error", err)
 	}
 	client.Close() // gives up what was assigned meanwhile
 	a.end(a.owned())
-	return nil
+	return refused
+}
+
+// refuse ends Run. The first error does.
+func (a *Archiver) refuse(err error) {
+	select {
+	case a.refused <- err:
+	default:
+	}
 }
 
 func (a *Archiver) begin(ctx context.Context, client *kgo.Client, parts []int32) {

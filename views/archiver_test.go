@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -273,6 +274,51 @@ func TestArchiverRestart(t *testing.T) {
 		stop()
 		b.mustHold(fs)
 	}
+}
+
+// A topic that was deleted and created again while no archiver ran is refused: what is in it has offsets that the
+// archive holds already, and would be left out. The old archive stays as it is, and another one takes the new topic.
+func TestArchiverRefusesAnotherTopic(t *testing.T) {
+	b := newBroker(t, 2)
+	fs := archive.NewMemory()
+	a := newArchiver(b, fs)
+	stop := running(t, a.Run)
+	b.produceMany(20)
+	until(t, "the rows", func() bool { return reached(a, b.ends(a.Topic)) })
+	stop()
+	b.mustHold(fs)
+	before := archived(t, fs)
+
+	if _, err := b.adm.DeleteTopic(t.Context(), a.Topic); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := processors.EnsureTopics(t.Context(), b.adm, b.topics.Specs(true)); err != nil {
+		t.Fatal(err)
+	}
+	clear(b.numbers)
+	b.client.PurgeTopicsFromClient(a.Topic) // it knows the old id
+	b.produceMany(5)
+	a = newArchiver(b, fs)
+	err := a.Run(t.Context())
+	if !errors.Is(err, archive.ErrForeign) || !strings.Contains(err.Error(), "created again") {
+		t.Fatalf("it ended with %v", err)
+	}
+	if n := count(t, processors.Errors(a.Metrics).WithLabelValues(processors.ErrorTopic)); n == 0 {
+		t.Error("no error is counted")
+	}
+	if now := archived(t, fs); !maps.Equal(now, before) {
+		t.Errorf("%d rows, and there were %d", len(now), len(before))
+	}
+
+	fs = archive.NewMemory()
+	a = newArchiver(b, fs)
+	running(t, a.Run)
+	want := 0
+	for _, n := range b.numbers {
+		want += int(n)
+	}
+	until(t, "the rows of the new topic", func() bool { return len(archived(t, fs)) == want })
+	b.mustHold(fs)
 }
 
 // Two archivers share the partitions; while one joins and while one leaves, each row is archived once, and in the end

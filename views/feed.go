@@ -78,6 +78,11 @@ func (f *feed) run(ctx context.Context) {
 		}
 		var away *openError
 		switch {
+		case errors.Is(err, archive.ErrForeign):
+			f.failed(processors.ErrorTopic)
+			f.note(false, err)
+			f.a.refuse(err)
+			return
 		case errors.Is(err, archive.ErrReopen):
 			backoff = flushBackoffMin
 			f.log.Info("another instance has archived this partition; reading on where it stopped")
@@ -124,6 +129,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // follow runs a view that goes on behind what is archived.
 func (f *feed) follow(ctx context.Context) error {
+	if err := f.bind(ctx); err != nil {
+		return err
+	}
 	part, err := archive.OpenPartition(ctx, f.a.FS, f.partition, f.a.Options)
 	if err != nil {
 		return &openError{err}
@@ -165,6 +173,32 @@ func (f *feed) follow(ctx context.Context) error {
 	f.commit(final, part)
 	if cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
+	}
+	return err
+}
+
+// bind makes sure that the archive is one of this topic. A Monitor sees a topic that is created again while the process
+// runs; the archive tells of one that was while it did not.
+func (f *feed) bind(ctx context.Context) error {
+	adm := kadm.NewClient(f.client)
+	topics, err := adm.ListTopics(ctx, f.a.Topic)
+	if err != nil {
+		return fmt.Errorf("topic id: %w", err)
+	}
+	d := topics[f.a.Topic]
+	if d.Err != nil {
+		return fmt.Errorf("topic %s: %w", f.a.Topic, d.Err)
+	}
+	if d.ID == (kadm.TopicID{}) { // brokers before 2.8 give none
+		return nil
+	}
+	meta, err := adm.BrokerMetadata(ctx)
+	if err != nil {
+		return fmt.Errorf("cluster id: %w", err)
+	}
+	err = archive.Bind(f.a.FS, archive.Origin{ClusterID: meta.Cluster, Topic: f.a.Topic, TopicID: d.ID.String()})
+	if err != nil && !errors.Is(err, archive.ErrForeign) {
+		return &openError{err}
 	}
 	return err
 }

@@ -110,7 +110,29 @@ func (c *cli) newRoot() *cobra.Command {
 		root.AddCommand(command(c))
 	}
 	describeCompletion(root)
+	describeHelp(root)
 	return root
+}
+
+// describeHelp makes cobra's help command refuse a command that does not exist, where cobra would describe the group
+// that lacks it, and succeed.
+func describeHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		panic(err) // cobra did not add it
+	}
+	help.Example = "  gantry help sensors load"
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		about, rest, err := root.Find(args)
+		if err == nil && about.HasSubCommands() {
+			err = about.ValidateArgs(rest)
+		}
+		if err != nil {
+			return usageError{err}
+		}
+		return about.Help()
+	}
 }
 
 // describeCompletion makes cobra's completion command behave as the others: with examples, and an unknown shell is a

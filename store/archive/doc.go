@@ -119,6 +119,14 @@
 // A damaged sealed file is not merged into the next generation: its SHA-256 is compared first. Rows that should be
 // there once and are there twice end a compaction with an error, and so does a data file that Gantry did not write.
 //
+// # One topic
+//
+// Where an archive goes on is an offset, which says nothing of another topic: behind it, the first records of a
+// traffic-events that was created again would be passed over as archived. So an archive names the topic that it is made
+// from, by cluster and id, in a file that is created exclusively by the first who binds it (Bind); two that begin at
+// once with different topics cannot both win it. Whoever opens a partition binds the archive before, so that it never
+// appends to one of another topic, and reads no end that is another topic's.
+//
 // # What it does not do
 //
 // It reads no topic: somebody feeds it, and says what was published. Rows of late readings go to the folder of their

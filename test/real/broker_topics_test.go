@@ -111,6 +111,21 @@ func TestBrokerTopicRecreated(t *testing.T) {
 	}
 }
 
+// So is traffic-events for a process that only archives, which has no state that could tell: the archive does.
+func TestBrokerTopicRecreatedForArchiver(t *testing.T) {
+	p := newBrokerPipeline(t)
+	feeding := feedSteadily(t, 1)
+	r := harness.NewReader(t, brokers(t))
+	r.Until(t, "readings", func(o *harness.Outcomes) bool { return len(o.Readings) > steadySensors })
+	harness.Archived(t, brokers(t), r.Outcomes)
+	feeding.cancel()
+	<-feeding.ended
+	p.Stop(t)
+	p.recreate(harness.EventsTopic)
+	p.service = serve(t, t.TempDir(), p.archiveURL, append(p.args, "--roles", "archive")...)
+	p.refuses(harness.EventsTopic, "created again", "set another archive.url")
+}
+
 // More partitions move sensors away from their state: refused, while gantry runs and when it starts.
 func TestBrokerPartitionsAdded(t *testing.T) {
 	for _, topic := range []string{harness.RawTopic, string(processors.DedupTable)} {

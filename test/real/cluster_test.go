@@ -106,15 +106,21 @@ func createTopicsOf(t *testing.T, topics processors.Topics) {
 	}
 }
 
-// replay publishes a file in the background, with its sensors, in Avro, at a multiple of the road's time.
-func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
+// rawSchema is the id of the schema of readings.
+func rawSchema(t *testing.T) int32 {
 	t.Helper()
-	conn := processors.Kafka{Brokers: brokers(t)}.Options()
 	schemas := registryClient(t, setting(t, "GANTRY_REGISTRY_URL"))
-	raw, err := schemas.EnsureSubject(t.Context(), processors.DefaultTopics().RawSubject(), codecs.RawSchema)
+	id, err := schemas.EnsureSubject(t.Context(), processors.DefaultTopics().RawSubject(), codecs.RawSchema)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id
+}
+
+// newReplay prepares the replay of a file at its own times, with its sensors, in Avro, from where it stopped the last
+// time.
+func newReplay(t *testing.T, path string, speed feed.Speed) (*feed.Publisher, feed.Source, int64) {
+	t.Helper()
 	file, err := feed.ReadFile(path, "")
 	if err != nil {
 		t.Fatal(err)
@@ -123,10 +129,11 @@ func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publisher, err := feed.NewReplay(t.Context(), conn, file, feed.ReplayOptions{
-		Topic: harness.RawTopic, Wire: feed.WireAvro, SchemaID: raw, Speed: speed, Rebase: feed.RebaseNone,
-		WindowLength: 5 * time.Minute, Sensors: sensors, Clock: feed.SystemClock{},
-	})
+	publisher, err := feed.NewReplay(t.Context(), processors.Kafka{Brokers: brokers(t)}.Options(), file,
+		feed.ReplayOptions{
+			Topic: harness.RawTopic, Wire: feed.WireAvro, SchemaID: rawSchema(t), Speed: speed, Rebase: feed.RebaseNone,
+			WindowLength: 5 * time.Minute, Resume: true, Sensors: sensors, Clock: feed.SystemClock{},
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +141,13 @@ func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return publisher, rows, file.Info.Rows
+}
+
+// replay publishes a file in the background, at a multiple of the road's time.
+func replay(t *testing.T, path string, speed feed.Speed) (ended chan error) {
+	t.Helper()
+	publisher, rows, _ := newReplay(t, path, speed)
 	ended = make(chan error, 1)
 	go func() {
 		defer publisher.Close()

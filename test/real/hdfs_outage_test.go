@@ -232,15 +232,19 @@ func TestHDFSOutage(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		fault, heal []string // arguments of servers.sh
+		long        bool     // TestHDFSAway has it, with a pipeline
 	}{
-		{"DatanodeKilled", []string{"kill", "datanode"}, []string{"start", "datanode"}},
-		{"DatanodeHung", []string{"pause", "datanode"}, []string{"resume", "datanode"}},
-		{"NamenodeKilled", []string{"kill", "namenode"}, []string{"start", "namenode", "datanode"}},
-		{"NamenodeHung", []string{"pause", "namenode"}, []string{"resume", "namenode"}},
-		{"SafeMode", []string{"safemode", "on"}, []string{"safemode", "off"}},
-		{"OutOfSpace", []string{"quota", "1000"}, []string{"quota", "off"}},
+		{"DatanodeKilled", []string{"kill", "datanode"}, []string{"start", "datanode"}, false},
+		{"DatanodeHung", []string{"pause", "datanode"}, []string{"resume", "datanode"}, true},
+		{"NamenodeKilled", []string{"kill", "namenode"}, []string{"start", "namenode", "datanode"}, true},
+		{"NamenodeHung", []string{"pause", "namenode"}, []string{"resume", "namenode"}, true},
+		{"SafeMode", []string{"safemode", "on"}, []string{"safemode", "off"}, false},
+		{"OutOfSpace", []string{"quota", "1000"}, []string{"quota", "off"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.long {
+				harness.Long(t)
+			}
 			ownServers(t, "namenode", "datanode")
 			l := startLoad(t)
 			l.progress(3)

@@ -52,32 +52,3 @@ func (r *running) stop() {
 	}
 	r.ended = nil
 }
-
-// A pipeline with all roles turns a file into exactly the readings, rejects and windows that the contract promises, the
-// ledger proves it, and HDFS holds the same; also when it is stopped in the middle and started again.
-func TestPipeline(t *testing.T) {
-	freshCluster(t)
-	createTopics(t)
-	path, m := harness.Mixed(t, 5, 240)
-	c := settings(t, freshArchive(t))
-	pipeline := start(t, c)
-	feeding := replay(t, path, 600)
-	r := harness.NewReader(t, brokers(t))
-	r.Until(t, "the middle", func(o *harness.Outcomes) bool { return len(o.Readings) >= len(m.Readings)/2 })
-	pipeline.stop()
-	if m.Done(r.Outcomes) {
-		t.Error("the replay is over: this is no stop in the middle")
-	}
-	pipeline = start(t, c)
-	r.Until(t, "the end", m.Done)
-	if err := <-feeding; err != nil {
-		t.Fatalf("feed: %v", err)
-	}
-	harness.Archived(t, brokers(t), r.Outcomes)
-	pipeline.stop()
-	t.Logf("%d readings, %d windows in %d revisions, rejects %v, %d repeats", len(r.Readings), len(r.Final),
-		len(r.Windows), r.Reasons(), r.Repeats)
-	m.Check(t, r.Outcomes)
-	harness.ArchiveHolds(t, c.Archive.URL, r.Outcomes)
-	clean(t, "--window.idleTimeout", "1s")
-}

@@ -24,7 +24,12 @@ import (
 func TestTakeover(t *testing.T) {
 	sensors := int(harness.Number(t, "GANTRY_SENSORS", 20_000))
 	for _, standby := range []bool{true, false} {
-		t.Run(fmt.Sprintf("standby %v", standby), func(t *testing.T) { takeover(t, sensors, standby) })
+		t.Run(fmt.Sprintf("standby %v", standby), func(t *testing.T) {
+			if !standby { // which shows what a standby is for
+				harness.Long(t)
+			}
+			takeover(t, sensors, standby)
+		})
 	}
 }
 

@@ -26,12 +26,16 @@ func TestZombie(t *testing.T) {
 		name    string
 		owner   func(z *zombie) *member
 		compact bool
+		long    bool
 	}{
-		{"on its own disk", func(z *zombie) *member { return z.paused }, true},
-		{"on the disk of the other", func(z *zombie) *member { return z.other }, false},
-		{"on an empty disk", func(z *zombie) *member { z.wipe(); return z.other }, false},
+		{"on its own disk", func(z *zombie) *member { return z.paused }, true, false},
+		{"on the disk of the other", func(z *zombie) *member { return z.other }, false, true},
+		{"on an empty disk", func(z *zombie) *member { z.wipe(); return z.other }, false, true},
 	} {
 		t.Run(next.name, func(t *testing.T) {
+			if next.long {
+				harness.Long(t)
+			}
 			z := raise(t)
 			owner := next.owner(z)
 			z.fleet.start(owner)

@@ -1,6 +1,6 @@
 # Processes that outlive the command which starts them. A server NAME has the log log/NAME.log, the pid file pid/NAME.
 
-ready_seconds=120 # a loaded machine needs long for the first start of four JVMs
+ready_seconds=300 # a loaded machine needs long for the first start of four JVMs
 stop_seconds=20
 
 # birth prints when a process was started, in clock ticks since boot; nothing if there is no such process. With its

@@ -1,4 +1,4 @@
-package test
+package suite
 
 import (
 	"bufio"
@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"gantry/codecs"
+	"gantry/test/harness"
 )
 
-func write(t *testing.T, path string, text string) string {
+// Write writes a file and returns its path.
+func Write(t *testing.T, path string, text string) string {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -29,21 +31,70 @@ func copyFile(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, to, string(text))
+	Write(t, to, string(text))
 }
 
-// speeds is the content of a METR-LA file: a row each 5 minutes, a column a sensor, nil where there is no data.
-type speeds struct {
-	sensors []string
-	rows    [][]*float64
+// CopyFolder makes a folder an exact copy of another one.
+func CopyFolder(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func readSpeeds(t *testing.T, path string) (s speeds) {
+// TrafficData finds a file of the published data sets, or skips the test.
+func TrafficData(t *testing.T, file string) string {
+	t.Helper()
+	path, ok := published(t, file)
+	if !ok {
+		t.Skipf("%s is nowhere: set GANTRY_TRAFFIC_DATA to the folder that holds metr-la and portal", file)
+	}
+	return path
+}
+
+func published(t *testing.T, file string) (path string, ok bool) {
+	t.Helper()
+	dirs := []string{os.Getenv("GANTRY_TRAFFIC_DATA")}
+	if dirs[0] == "" { // beside the repository, or above a work tree of it
+		dirs = []string{"../../shared/data", "../../../shared/data", "../../../../shared/data"}
+	}
+	for _, dir := range dirs {
+		path, err := filepath.Abs(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err == nil {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// standIn runs a part of a test that stands in for one with a published file. Where that is there, servers which all
+// tests share need not do the same work twice.
+func (s *Suite) standIn(t *testing.T, file string) {
+	t.Helper()
+	if _, ok := published(t, file); ok && s.Alone {
+		harness.Long(t)
+	}
+}
+
+// Speeds is the content of a METR-LA file: a row each 5 minutes, a column a sensor, nil where there is no data.
+type Speeds struct {
+	Sensors []string
+	Rows    [][]*float64
+}
+
+// ReadSpeeds reads a METR-LA file.
+func ReadSpeeds(t *testing.T, path string) (s Speeds) {
 	t.Helper()
 	for i, line := range csvLines(t, path) {
 		fields := strings.Split(line, ",")
 		if i == 0 {
-			s.sensors = fields
+			s.Sensors = fields
 			continue
 		}
 		row := make([]*float64, len(fields))
@@ -54,7 +105,7 @@ func readSpeeds(t *testing.T, path string) (s speeds) {
 				row[j] = &v
 			}
 		}
-		s.rows = append(s.rows, row)
+		s.Rows = append(s.Rows, row)
 	}
 	return s
 }
@@ -82,15 +133,15 @@ func csvLines(t *testing.T, path string) (lines []string) {
 // metrLADay cuts the first day from the published file, and puts its sensors beside it.
 func metrLADay(t *testing.T) string {
 	t.Helper()
-	from := trafficData(t, "metr-la/los_speed.csv")
+	from := TrafficData(t, metrLAFile)
 	dir := t.TempDir()
 	copyFile(t, filepath.Join(filepath.Dir(from), "graph_sensor_locations.csv"),
 		filepath.Join(dir, "graph_sensor_locations.csv"))
-	return write(t, filepath.Join(dir, "los_speed.csv"), strings.Join(csvLines(t, from)[:1+288], "\n")+"\n")
+	return Write(t, filepath.Join(dir, "los_speed.csv"), strings.Join(csvLines(t, from)[:1+288], "\n")+"\n")
 }
 
-// syntheticMetrLA writes a day like METR-LA, with gaps: single ones and, as in the full data set, whole rows.
-func syntheticMetrLA(t *testing.T) string {
+// SyntheticMetrLA writes a day like METR-LA, with gaps: single ones and, as in the full data set, whole rows.
+func SyntheticMetrLA(t *testing.T) string {
 	t.Helper()
 	const sensors, rows = 12, 288
 	dir := t.TempDir()
@@ -111,8 +162,8 @@ func syntheticMetrLA(t *testing.T) string {
 			fmt.Fprintf(&table, "%v%s", speed, separator(s, sensors))
 		}
 	}
-	write(t, filepath.Join(dir, "graph_sensor_locations.csv"), places.String())
-	return write(t, filepath.Join(dir, "los_speed.csv"), table.String())
+	Write(t, filepath.Join(dir, "graph_sensor_locations.csv"), places.String())
+	return Write(t, filepath.Join(dir, "los_speed.csv"), table.String())
 }
 
 func separator(i, n int) string {
@@ -132,8 +183,8 @@ func syntheticPortal(t *testing.T) string {
 	for d := range 4 {
 		fmt.Fprintf(&detectors, "%d,3,14.32,Sunnyside NB,1,%d,1045\n", 1345+d, d+1)
 	}
-	write(t, filepath.Join(dir, "freeway_detectors.csv"), detectors.String())
-	write(t, filepath.Join(dir, "freeway_stations.csv"),
+	Write(t, filepath.Join(dir, "freeway_detectors.csv"), detectors.String())
+	Write(t, filepath.Join(dir, "freeway_stations.csv"),
 		"stationid,highwayid,milepost,locationtext,upstream,downstream,stationclass,numberlanes,latlon,length\n"+
 			`1045,3,14.32,Sunnyside NB,0,1046,1,4,"45.43324,-122.565775",0.94`+"\n")
 	var rows strings.Builder
@@ -154,7 +205,7 @@ func syntheticPortal(t *testing.T) string {
 			fmt.Fprintf(&rows, "%d,%s,%s,%s,%s,0,0\n", 1345+d, at, volume, speed, occupancy)
 		}
 	}
-	return write(t, filepath.Join(dir, "loopdata_one_hour.csv"), rows.String())
+	return Write(t, filepath.Join(dir, "loopdata_one_hour.csv"), rows.String())
 }
 
 // mixed writes what a network of 30-second sensors sends in four hours, with everything that makes windows and verdicts

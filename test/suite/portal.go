@@ -1,4 +1,4 @@
-package test
+package suite
 
 import (
 	"encoding/csv"
@@ -13,23 +13,26 @@ import (
 	"gantry/test/harness"
 )
 
-// The hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and the
+const portalFile = "portal/loopdata_one_hour.csv"
+
+// Portal: the hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and the
 // flags that the published definitions give it when they are written down again here; blank stays null up to the
 // archive.
-func TestPortal(t *testing.T) {
-	t.Parallel()
+func (s *Suite) Portal(t *testing.T) {
+	s.parallel(t)
 	t.Run("hour", func(t *testing.T) {
-		t.Parallel()
-		from := trafficData(t, "portal/loopdata_one_hour.csv")
+		s.parallel(t)
+		from := TrafficData(t, portalFile)
 		dir := t.TempDir()
 		for _, name := range []string{"loopdata_one_hour.csv", "freeway_detectors.csv", "freeway_stations.csv"} {
 			copyFile(t, filepath.Join(filepath.Dir(from), name), filepath.Join(dir, name))
 		}
-		portal(t, filepath.Join(dir, "loopdata_one_hour.csv"), 12420)
+		s.portal(t, filepath.Join(dir, "loopdata_one_hour.csv"), 12420)
 	})
 	t.Run("synthetic", func(t *testing.T) {
-		t.Parallel()
-		portal(t, syntheticPortal(t), 5*180)
+		s.parallel(t)
+		s.standIn(t, portalFile)
+		s.portal(t, syntheticPortal(t), 5*180)
 	})
 }
 
@@ -41,18 +44,17 @@ type sample struct {
 	flags  string
 }
 
-func portal(t *testing.T, path string, rows int) {
+func (s *Suite) portal(t *testing.T, path string, rows int) {
 	want, rejects, dqflags := judge(t, path)
 	if n := len(want) + total(rejects); n != rows {
 		t.Fatalf("the file holds %d rows, not %d", n, rows)
 	}
-	data := t.TempDir()
-	u := undisturb(t, path, data)
+	u := s.Undisturb(t, path, s.Install(t, t.TempDir()))
 
 	got := make(map[harness.WindowKey]sample)
 	flags := make(map[string]int)
 	nullSpeeds, published := 0, 0
-	for _, r := range u.outcomes.Readings {
+	for _, r := range u.Outcomes.Readings {
 		key := harness.WindowKey{Sensor: r.SensorID, Start: r.Timestamp}
 		got[key] = sample{r.VolumeVPH, r.SpeedMPH, r.Occupancy, fmt.Sprint(r.Flags.Names())}
 		for _, name := range r.Flags.Names() {
@@ -69,12 +71,12 @@ func portal(t *testing.T, path string, rows int) {
 		}
 	}
 	harness.Compare(t, "readings", got, want)
-	harness.Compare(t, "rejects", u.outcomes.Reasons(), rejects)
+	harness.Compare(t, "rejects", u.Outcomes.Reasons(), rejects)
 	if nullSpeeds == 0 {
 		t.Error("no reading is without speed")
 	}
 	t.Logf("%d rows: %d accepted (%d without speed, %d of dqflags compared), rejected %v; flags %v; %d windows", rows,
-		len(got), nullSpeeds, published, rejects, flags, len(u.outcomes.Final))
+		len(got), nullSpeeds, published, rejects, flags, len(u.Outcomes.Final))
 }
 
 func total(counts map[string]int) (n int) {

@@ -1,4 +1,4 @@
-package test
+package suite
 
 import (
 	"context"
@@ -13,44 +13,44 @@ import (
 	"gantry/test/harness"
 )
 
-// Three processes share the partitions of a group; one leaves in the middle, another joins later. Partitions move with
+// Group: three processes share the partitions of a group; one leaves in the middle, another joins later. Partitions move with
 // their tables, and the results are those of one process.
-func TestGroup(t *testing.T) {
-	t.Parallel()
-	u := reference(t)
-	e := embedded(t, t.TempDir())
-	defer e.Close()
+func (s *Suite) Group(t *testing.T) {
+	s.parallel(t)
+	u := s.Reference(t)
+	servers := s.Install(t, t.TempDir()).Servers(t)
+	defer servers.Close()
 
 	members := make([]*member, 4)
 	var together errgroup.Group // on a fresh cluster, where all of them create the topics
 	for i := range 3 {
 		together.Go(func() (err error) {
-			members[i], err = join(t, e)
+			members[i], err = join(t, servers)
 			return err
 		})
 	}
 	if err := together.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	file, err := feed.ReadFile(u.path, "")
+	file, err := feed.ReadFile(u.Path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	feeding := publish(t, e, file)
+	feeding := publish(t, servers, file)
 
-	readings := len(u.outcomes.Readings)
-	harness.Follow(t, e.Kafka.ListenAddrs(), func(o *harness.Outcomes) bool { return len(o.Readings) >= readings/4 })
+	readings := len(u.Outcomes.Readings)
+	harness.Follow(t, servers.Brokers, func(o *harness.Outcomes) bool { return len(o.Readings) >= readings/4 })
 	members[0].leave(t)
-	seen := harness.Follow(t, e.Kafka.ListenAddrs(), func(o *harness.Outcomes) bool {
+	seen := harness.Follow(t, servers.Brokers, func(o *harness.Outcomes) bool {
 		return len(o.Readings) >= readings/2
 	})
-	if members[3], err = join(t, e); err != nil {
+	if members[3], err = join(t, servers); err != nil {
 		t.Fatal(err)
 	}
-	if u.complete(seen) {
+	if u.Complete(seen) {
 		t.Error("the replay is over: nobody came or went in the middle")
 	}
-	harness.Follow(t, e.Kafka.ListenAddrs(), u.complete)
+	harness.Follow(t, servers.Brokers, u.Complete)
 	if err := <-feeding; err != nil {
 		t.Errorf("feed: %v", err)
 	}
@@ -63,9 +63,9 @@ func TestGroup(t *testing.T) {
 			t.Errorf("member %d had nothing to do", i)
 		}
 	}
-	o, report := read(t, e)
-	clean(t, report)
-	u.same(t, o)
+	o, report := read(t, servers)
+	Clean(t, report)
+	u.Same(t, o)
 }
 
 // member is a process of the group, without the views and the archive.
@@ -75,9 +75,9 @@ type member struct {
 	ended  chan error
 }
 
-func join(t *testing.T, e *app.Embedded) (*member, error) {
-	c := settings()
-	c.Kafka.Brokers, c.Registry.URL, c.State.Dir = e.Kafka.ListenAddrs(), e.Registry.URL(), t.TempDir()
+func join(t *testing.T, s *Servers) (*member, error) {
+	c := Settings()
+	c.Kafka.Brokers, c.Registry.URL, c.State.Dir = s.Brokers, s.RegistryURL, t.TempDir()
 	a, err := app.New(t.Context(), app.Options{
 		Config: c, Roles: []app.Role{app.RoleDedup, app.RoleWindow}, Dynamic: true, Forever: true, Logger: harness.LogTo(t),
 	})
@@ -109,16 +109,16 @@ func (m *member) leave(t *testing.T) {
 }
 
 // publish replays a file in the background, as JSON, in a few seconds.
-func publish(t *testing.T, e *app.Embedded, file *feed.File) (ended chan error) {
+func publish(t *testing.T, s *Servers, file *feed.File) (ended chan error) {
 	t.Helper()
-	conn := processors.Kafka{Brokers: e.Kafka.ListenAddrs()}.Options()
+	conn := processors.Kafka{Brokers: s.Brokers}.Options()
 	sensors, err := file.Sensors()
 	if err != nil {
 		t.Fatal(err)
 	}
 	publisher, err := feed.NewReplay(t.Context(), conn, file, feed.ReplayOptions{
 		Topic: harness.RawTopic, Wire: feed.WireJSON, Speed: 1800, Rebase: feed.RebaseNone,
-		WindowLength: settings().Window.Length, Sensors: sensors, Clock: feed.SystemClock{},
+		WindowLength: Settings().Window.Length, Sensors: sensors, Clock: feed.SystemClock{},
 	})
 	if err != nil {
 		t.Fatal(err)
