@@ -18,8 +18,9 @@ type Batch struct {
 	// Unread is what was deleted of the partition before it was read, lately. It is not to be changed.
 	Unread []Hole
 
-	last  int64         // offset of the last record or marker
-	taken chan struct{} // of a batch ahead: closed when it is handled
+	last   int64         // offset of the last record or marker
+	memory int           // what it holds on to of what its claim has fetched, bytes
+	taken  chan struct{} // of a batch ahead: closed when it is handled
 }
 
 // Last returns the offset up to which the input is done when the batch is handled.
@@ -39,6 +40,7 @@ func (b *Batch) cut(n int) (head, rest *Batch) {
 	}
 	part := *b
 	part.Records, part.last = b.Records[:n:n], b.Records[n-1].Offset
-	b.Records = b.Records[n:]
+	part.memory = recordsMemory(part.Records)
+	b.Records, b.memory = b.Records[n:], b.memory-part.memory
 	return &part, b
 }

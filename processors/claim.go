@@ -21,9 +21,9 @@ type claim struct {
 
 	mu     sync.Mutex
 	queue  []*kgo.Record
-	memory int       // what the queue holds on to, bytes
+	memory int       // what all records hold on to that were fetched and are not handled, bytes
 	handed []*Batch  // handed to goka and not taken yet, oldest first
-	moved  time.Time // when a batch was last cut off the queue, or the queue began
+	moved  time.Time // when a batch was last handled, or the first record came
 	paused bool
 	end    int64
 	// resumeAt is the next offset to be fetched; -1 while that is wherever the log begins.
@@ -101,14 +101,22 @@ func (c *claim) next() *Batch {
 	records := slices.Clone(c.queue[:n])
 	clear(c.queue[:n]) // the queue lives on, and what was in it may be large
 	c.queue = c.queue[n:]
-	for _, r := range records {
-		c.memory -= recordMemory(r)
-	}
-	b := NewBatch(c.topic, c.partition, records)
-	b.Unread = c.s.unread(topicPartition{c.topic, c.partition})
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}
+	c.mu.Unlock()
+	memory := recordsMemory(records) // of the markers too
+	b := NewBatch(c.topic, c.partition, records)
+	b.memory = memory
+	b.Unread = c.s.unread(topicPartition{c.topic, c.partition})
+	return b
+}
+
+// handled lets go of a batch that was taken. Until then its memory counts: records of a partition that waits lie with
+// goka too, some batches of them, and each may hold what a whole fetch unpacks to.
+func (c *claim) handled(b *Batch) {
+	c.mu.Lock()
+	c.memory -= b.memory
 	c.moved = time.Now()
 	resume := c.paused && len(c.queue) < batchRecordsMax
 	if resume {
@@ -122,7 +130,6 @@ func (c *claim) next() *Batch {
 	if resume {
 		c.s.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 	}
-	return b
 }
 
 func (c *claim) take(offset int64) (*Batch, error) {

@@ -322,11 +322,21 @@ func (g *Group) Take(topic string, partition int32, offset int64) (*Batch, error
 
 // Handled notes that a batch that was taken has been handled.
 func (g *Group) Handled(b *Batch) {
-	switch {
-	case b.Ahead:
+	if b.Ahead {
 		close(b.taken)
-	case g.align != nil && b.Topic == g.align.topic:
+		return
+	}
+	if g.align != nil && b.Topic == g.align.topic {
 		g.align.routed(b)
+	}
+	g.mu.Lock()
+	s := g.session
+	g.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if c := s.claims[topicPartition{b.Topic, b.Partition}]; c != nil {
+		c.handled(b)
 	}
 }
 

@@ -30,7 +30,7 @@ type session struct {
 	parts   map[string][]int32
 	claims  map[topicPartition]*claim
 	wg      sync.WaitGroup
-	room    chan struct{} // a batch was cut off a queue
+	room    chan struct{} // a batch was handled
 	pausing sync.Mutex    // held while a partition is paused, and while all are resumed at the end
 
 	mu        sync.Mutex
@@ -193,7 +193,7 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 	if n := len(p.Records); n > 0 {
 		c.resumeAt = p.Records[n-1].Offset + 1
 	}
-	if len(c.queue) == 0 {
+	if c.memory == 0 {
 		c.moved = time.Now()
 	}
 	c.mu.Unlock()
@@ -202,9 +202,7 @@ func (s *session) deliver(p kgo.FetchTopicPartition) {
 	}
 	c.mu.Lock()
 	c.queue = append(c.queue, p.Records...)
-	for _, r := range p.Records {
-		c.memory += recordMemory(r)
-	}
+	c.memory += recordsMemory(p.Records)
 	c.mu.Unlock()
 	select {
 	case c.arrived <- struct{}{}:
@@ -261,10 +259,11 @@ func (s *session) waitForRoom() {
 	}
 }
 
-// holdings is what a session has fetched and not handed on.
+// holdings is what a session has fetched and not handled.
 type holdings struct {
-	records, moving int // records of the partitions that move, and their bytes
-	all             int // bytes
+	records int // in the queues of the partitions that move
+	moving  int // bytes of these partitions
+	all     int // bytes
 }
 
 func (h holdings) full() bool {
@@ -275,7 +274,7 @@ func (h holdings) full() bool {
 func (s *session) held() (h holdings) {
 	for _, c := range s.claims {
 		c.mu.Lock()
-		stuck := !c.paused && len(c.queue) > 0 && time.Since(c.moved) > stuckAfter
+		stuck := !c.paused && c.memory > 0 && time.Since(c.moved) > stuckAfter
 		c.paused = c.paused || stuck
 		if !c.paused {
 			h.records += len(c.queue)

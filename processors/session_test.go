@@ -33,7 +33,7 @@ func TestPauseEndsWithTheSession(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	g := &Group{log: slog.New(slog.DiscardHandler)}
-	c := &claim{topic: "in", partition: 3, queue: make([]*kgo.Record, 1), moved: time.Now().Add(-2 * stuckAfter)}
+	c := &claim{topic: "in", partition: 3, queue: make([]*kgo.Record, 1), memory: 1, moved: time.Now().Add(-2 * stuckAfter)}
 	s := &session{
 		g: g, client: client, ctx: ctx, cancel: cancel, handler: idle{}, parts: map[string][]int32{"in": {3}},
 		claims: map[topicPartition]*claim{{"in", 3}: c},
@@ -78,5 +78,72 @@ func TestCutKeepsWhatIsKnown(t *testing.T) {
 	}
 	if rest.Last() != 9 || len(rest.Records) != 1 || len(rest.Unread) != 1 {
 		t.Errorf("rest is %+v", rest)
+	}
+}
+
+// What a partition that does not move has fetched counts until it is handled, wherever it lies: in the queue, with goka,
+// or held until it is in step. Handled, all of it is let go of, and the partition is fetched again.
+func TestMemoryCountsUntilHandled(t *testing.T) {
+	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s := &session{ctx: t.Context(), client: client, room: make(chan struct{}, 1)}
+	tp := topicPartition{"in", 3}
+	c := &claim{s: s, topic: tp.topic, partition: tp.partition, arrived: make(chan struct{}, 1)}
+	s.claims = map[topicPartition]*claim{tp: c}
+	s.g = &Group{session: s}
+	value := make([]byte, stuckBytesMax/8)
+	records := make([]*kgo.Record, 10)
+	for i := range records {
+		records[i] = &kgo.Record{Offset: int64(i), Value: value}
+	}
+	s.deliver(kgo.FetchTopicPartition{Topic: tp.topic, FetchPartition: kgo.FetchPartition{
+		Partition: tp.partition, Records: records,
+	}})
+	all := s.held()
+	b := c.next()
+	if now := s.held(); now.all != all.all || !now.full() {
+		t.Fatalf("a batch that is not handled is not counted: %d of %d bytes", now.all, all.all)
+	}
+	c.moved = time.Now().Add(-2 * stuckAfter)
+	if now := s.held(); now.moving != 0 || !c.paused {
+		t.Errorf("a partition whose batches all wait with goka holds up the others, for %d bytes", now.moving)
+	}
+	head, rest := b.cut(4)
+	s.g.Handled(head)
+	if c.paused || s.held().all >= all.all {
+		t.Errorf("paused %t with %d bytes, when a part is handled", c.paused, s.held().all)
+	}
+	s.g.Handled(rest)
+	if left := s.held().all; left != 0 {
+		t.Errorf("%d bytes are counted when all is handled", left)
+	}
+}
+
+// BenchmarkClaim takes records from the fetch through the queue to their handling, without a handler: what the group costs
+// for each record.
+func BenchmarkClaim(b *testing.B) {
+	s := &session{ctx: b.Context(), room: make(chan struct{}, 1)}
+	tp := topicPartition{"in", 3}
+	c := &claim{s: s, topic: tp.topic, partition: tp.partition, arrived: make(chan struct{}, 1)}
+	s.claims = map[topicPartition]*claim{tp: c}
+	s.g = &Group{session: s}
+	fetched := make([]*kgo.Record, 4*batchRecordsMax)
+	for i := range fetched {
+		fetched[i] = &kgo.Record{
+			Offset: int64(i), Key: make([]byte, 6), Value: make([]byte, 60), Headers: make([]kgo.RecordHeader, 3),
+		}
+	}
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += len(fetched) {
+		s.deliver(kgo.FetchTopicPartition{Topic: tp.topic, FetchPartition: kgo.FetchPartition{
+			Partition: tp.partition, Records: fetched,
+		}})
+		s.held()
+		for batch := c.next(); batch != nil; batch = c.next() {
+			s.g.Handled(batch)
+		}
 	}
 }

@@ -148,6 +148,14 @@ func headerCount(record []byte) int {
 	return int(min(count, int64(len(rest))))
 }
 
+// recordsMemory returns how much memory records hold on to.
+func recordsMemory(records []*kgo.Record) (n int) {
+	for _, r := range records {
+		n += recordMemory(r)
+	}
+	return n
+}
+
 // recordMemory returns how much memory a record holds on to.
 func recordMemory(r *kgo.Record) int {
 	n := recordOverhead + headerOverhead*len(r.Headers) + len(r.Key) + len(r.Value)
