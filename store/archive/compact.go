@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -227,6 +228,10 @@ func (c *Compactor) plan(hour time.Time, previous *Manifest) (p plan, err error)
 			return p, fmt.Errorf("list files: %w", err)
 		}
 		sealed := previous.file(t)
+		if sealed != nil && !slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == path.Base(sealed.File) }) {
+			// Merging what is left would make a manifest of an hour without these rows, and prove that nothing is missing.
+			return p, fmt.Errorf("%w: %s", ErrSealedFileLost, sealed.File)
+		}
 		for _, e := range entries {
 			if !isData(e) {
 				continue

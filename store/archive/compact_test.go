@@ -402,6 +402,39 @@ func TestCompactDamaged(t *testing.T) {
 	}
 }
 
+// A sealed file that is gone is not left out of the next generation, whose manifest would prove that it is complete; also
+// where the last generation kept the file as it was, and had no reason to look for it.
+func TestCompactLost(t *testing.T) {
+	store := archive.NewMemory()
+	log := []archive.Record{reading(0, "s1", 1)}
+	for revision := range int64(3) {
+		r := window(revision+1, "s1", revision+1)
+		w := &r.Event.Window
+		w.WindowStart, w.WindowEnd, w.Revision = hour8.UnixMilli(), hour8.UnixMilli()+300_000, int32(revision+1)
+		log = append(log, r)
+	}
+	err := errors.Join(feed(store, log[:2], 9), compactAll(store), feed(store, log[:3], 9), compactAll(store),
+		feed(store, log, 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifests, err := archive.Manifests(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := manifests[hour8]
+	raw := m.Tables[archive.TableRaw]
+	if m.Generation != 2 || raw.Temporary != "" {
+		t.Fatalf("generation %d has not kept %+v", m.Generation, raw)
+	}
+	if err := store.Remove(raw.File); err != nil {
+		t.Fatal(err)
+	}
+	if err := compactAll(store); !errors.Is(err, archive.ErrSealedFileLost) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A manifest that was damaged is no manifest: nothing of its hour is touched.
 func TestManifestDamaged(t *testing.T) {
 	store, _ := twoGenerations(t)

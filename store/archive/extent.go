@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,20 +43,45 @@ func Extents(fsys Reader) ([]Extent, error) {
 	return extents, nil
 }
 
-// newestIntents reads the newest intent of each partition, by partition.
-func newestIntents(fsys Reader) (newest []*intent, err error) {
-	// One that is pruned before it is read was not the newest any more: its partition has gone on, a thousand times with
-	// DefaultOptions.
-	const triesMax = 10
-	for range triesMax {
-		if newest, err = tryNewestIntents(fsys); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
+// newestIntents reads the newest intent of each partition, by partition. As in readNewest, what was read counts only if a
+// listing afterwards still shows the same: else a name may have been pruned and created anew by a writer that slept.
+func newestIntents(fsys Reader) ([]*intent, error) {
+	listed, err := newestStarts(fsys)
+	if err != nil {
+		return nil, err
 	}
-	return newest, err
+	newest := make(map[int32]*intent, len(listed))
+	for {
+		var missing error
+		for p, start := range listed {
+			if in := newest[p]; in != nil && in.start == start {
+				continue
+			}
+			in, err := readIntent(fsys, p, start)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			newest[p], missing = in, errors.Join(missing, err)
+		}
+		again, err := newestStarts(fsys)
+		if err != nil {
+			return nil, err
+		}
+		if !maps.Equal(listed, again) {
+			listed = again
+			continue
+		}
+		if missing != nil {
+			return nil, missing // it was not pruned: it is still listed
+		}
+		return slices.SortedFunc(maps.Values(newest), func(a, b *intent) int {
+			return cmp.Compare(a.partition, b.partition)
+		}), nil
+	}
 }
 
-func tryNewestIntents(fsys Reader) ([]*intent, error) {
+// newestStarts lists the start offset of each partition's newest intent.
+func newestStarts(fsys Reader) (map[int32]int64, error) {
 	entries, err := fsys.List(intentDir)
 	if err != nil {
 		return nil, fmt.Errorf("list intents: %w", err)
@@ -70,15 +96,7 @@ func tryNewestIntents(fsys Reader) ([]*intent, error) {
 			starts[p] = start
 		}
 	}
-	newest := make([]*intent, 0, len(starts))
-	for _, p := range slices.Sorted(maps.Keys(starts)) {
-		in, err := readIntent(fsys, p, starts[p])
-		if err != nil {
-			return nil, err
-		}
-		newest = append(newest, in)
-	}
-	return newest, nil
+	return starts, nil
 }
 
 // FileRange reads from the name of a data file which offsets of which partition its rows come from.

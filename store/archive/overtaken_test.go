@@ -138,3 +138,37 @@ func TestIntentCreatedAnewBeforeItIsRead(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The story of TestIntentCreatedAnewBeforeItIsRead, with a compactor instead of the archiver that reads: it must not
+// give files of an intent that counts for nothing their names either.
+func TestIntentCreatedAnewBeforeACompactorReadsIt(t *testing.T) {
+	log := []archive.Record{reading(0, "s1", 1), reading(1, "s1", 2), reading(2, "s1", 3), reading(3, "s1", 4)}
+	store := archive.NewMemory()
+	dying := &fstest.Faulty{FS: store}
+	fast, sleeper := open(t, store, testOptions(10)), open(t, dying, testOptions(10))
+	dying.Decide = func(op, _ string) fstest.Fault {
+		if op == "CreateExclusive" {
+			return fstest.CrashAfter
+		}
+		return fstest.None
+	}
+	add(t, fast, log[:3]...)
+	flush(t, fast)
+	add(t, sleeper, log[:2]...)
+	slow := &beforeRead{FS: store, meanwhile: func() {
+		add(t, fast, log[3])
+		flush(t, fast)
+		if _, err := sleeper.Flush(bg); err == nil || !dying.Dead() {
+			t.Fatalf("the sleeper has not created its intent: %v", err)
+		}
+	}}
+	if _, err := archive.NewCompactor(bg, slow, compactOptions()); err != nil {
+		t.Fatal(err)
+	}
+	if slow.meanwhile != nil {
+		t.Fatal("the compactor has read no intent")
+	}
+	if err := checkOnce(store, log); err != nil {
+		t.Error(err)
+	}
+}
