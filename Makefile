@@ -80,7 +80,7 @@ test-readers: ## Let pyarrow, DuckDB and Spark (needs Java) read an archive; on 
 
 simulate: ## Run SEEDS schedules (10000) of a simulated world, or SEED alone with its story: MASK, STEPS, WITHOUT
 	$(GO) test -count 1 -timeout 10h -v ./test/simulate $(if $(SEED),-run 'TestSeed$$$$' -args -seed $(SEED) \
-		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(WITHOUT),-without '$(WITHOUT)'), \
+		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(STAGES),-stages) $(if $(WITHOUT),-without '$(WITHOUT)'), \
 		-run TestSchedules -args -seeds $(or $(SEEDS),10000) $(if $(FIRST),-first $(FIRST)))
 
 chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 a second), KEYED=0
