@@ -67,7 +67,7 @@ func (s *settings) archive(t *testing.T, dir string) result {
 		bytes += info.Size()
 	}
 	res := result{Figures: map[string]float64{
-		rowsPerCPUSecond: archiveRows / seconds, "bytes_per_row": float64(bytes) / archiveRows,
+		rowsPerCPUSecond: archiveRows / seconds, bytesPerRow: float64(bytes) / archiveRows,
 	}}
 	res.check(t, differ("rows", archiveRows, int64(rows)))
 	return res
@@ -91,7 +91,7 @@ func (s *settings) pyarrow(t *testing.T, dir string) result {
 		t.Fatalf("write.py said %q: %v", out, err)
 	}
 	res := result{Figures: map[string]float64{
-		rowsPerCPUSecond: float64(said.Rows) / said.CPU, "bytes_per_row": float64(said.Bytes) / float64(said.Rows),
+		rowsPerCPUSecond: float64(said.Rows) / said.CPU, bytesPerRow: float64(said.Bytes) / float64(said.Rows),
 	}}
 	res.check(t, differ("rows", archiveRows, said.Rows))
 	return res

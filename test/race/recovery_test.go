@@ -32,11 +32,11 @@ func (s *settings) recovery(t *testing.T, c *contender) result {
 	written, visible := newGrowth(r, r.adm.ListEndOffsets), newGrowth(r, r.adm.ListCommittedOffsets)
 	p = c.start(r)
 	r.await(p, func() int64 {
-		waiting := int64(written.look(r) + visible.look(r))
-		if waiting > 0 && r.lag(c, readings) == 0 {
-			t.Fatalf("a backlog of %d was over in %d partitions before the kill; take a larger one", readings, waiting)
+		unwritten, unseen := written.look(r), visible.look(r)
+		if unwritten > 0 && r.lag(c, readings) == 0 {
+			t.Fatalf("a backlog of %d was over in %d partitions before the kill; take a larger one", readings, unwritten)
 		}
-		return waiting
+		return int64(unwritten + unseen)
 	})
 	res := result{Figures: map[string]float64{
 		firstRecord: written.first.Sub(killed).Seconds(), lastPartition: written.last.Sub(killed).Seconds(),

@@ -22,6 +22,7 @@ const (
 	lastPartition       = "last_partition_s"
 	lastVisible         = "last_visible_s"
 	rowsPerCPUSecond    = "rows_per_cpu_s"
+	bytesPerRow         = "bytes_per_row"
 )
 
 // result is what a run gave.

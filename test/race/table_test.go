@@ -82,6 +82,7 @@ var rows = []row{
 		title: "archive rows per CPU s", measure: measureArchive, figure: rowsPerCPUSecond,
 		goals: []goal{atLeast(1, namePyarrow)},
 	},
+	{title: "archive bytes per row", measure: measureArchive, figure: bytesPerRow, digits: 1},
 }
 
 // others are the columns beside Gantry's.
