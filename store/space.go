@@ -20,7 +20,7 @@ func RequireSpace(dir string) error {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	if free < spaceMin {
-		return fmt.Errorf("state folder %s: %w: %d bytes are free, %d are needed to go on", dir, syscall.ENOSPC, free, spaceMin)
+		return fmt.Errorf("folder %s: %w: %d bytes are free, %d are needed to go on", dir, syscall.ENOSPC, free, spaceMin)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -299,7 +300,9 @@ func TestArchiverRefusesAnotherTopic(t *testing.T) {
 	b.client.PurgeTopicsFromClient(a.Topic) // it knows the old id
 	b.produceMany(5)
 	a = newArchiver(b, fs)
-	err := a.Run(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := a.Run(ctx)
 	if !errors.Is(err, archive.ErrForeign) || !strings.Contains(err.Error(), "created again") {
 		t.Fatalf("it ended with %v", err)
 	}

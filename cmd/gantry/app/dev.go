@@ -12,9 +12,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
 	"gantry/codecs"
+	"gantry/store"
 )
 
 // DevOptions describe everything in one process, fed by a file or by the simulator.
@@ -52,6 +55,7 @@ func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
 	defer func() {
 		if err != nil {
 			d.shut()
+			err = d.explain(err)
 		}
 	}()
 	c := &d.o.Config
@@ -108,6 +112,9 @@ func (d *Dev) newApp(ctx context.Context, c *config.Config) (*App, error) {
 
 // startServers takes the ports of the configuration, so that the other commands find the servers without being told.
 func (d *Dev) startServers(c *config.Config) (*Embedded, error) {
+	if err := store.RequireSpace(d.o.Data); err != nil {
+		return nil, err
+	}
 	o := EmbeddedOptions{Dir: d.o.Data, KafkaAddr: c.Kafka.Brokers[0], RegistryAddr: "127.0.0.1:0"}
 	if addr, ok := hostPort(c.Registry.URL); ok {
 		o.RegistryAddr = addr
@@ -194,6 +201,10 @@ func (d *Dev) Config() config.Config { return d.App.o.Config }
 // Run runs the pipeline and its feed until ctx ends; then the feed stops first, the pipeline next, the servers last.
 func (d *Dev) Run(ctx context.Context) error {
 	defer d.shut()
+	return d.explain(d.run(ctx))
+}
+
+func (d *Dev) run(ctx context.Context) error {
 	appCtx, stopApp := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopApp()
 	ended := make(chan error, 1)
@@ -229,6 +240,18 @@ func (d *Dev) Run(ctx context.Context) error {
 			return <-ended
 		}
 	}
+}
+
+// explain says that the disk is full where that is behind an error: the embedded Kafka has no answer for what it cannot
+// write but that it does not know. What it has acknowledged is on the disk, so that a start with more space goes on.
+func (d *Dev) explain(err error) error {
+	if !errors.Is(err, kerr.UnknownServerError) {
+		return err
+	}
+	if full := store.RequireSpace(d.o.Data); full != nil {
+		return fmt.Errorf("the disk is full; free space and start it again, it goes on where it was: %w (%w)", full, err)
+	}
+	return err
 }
 
 func (d *Dev) shut() {
