@@ -118,19 +118,19 @@ func (c *claim) handled(b *Batch) {
 	c.mu.Lock()
 	c.memory -= b.memory
 	c.moved = time.Now()
-	resume := c.paused && len(c.queue) < batchRecordsMax
-	if resume {
-		c.paused = false
-	}
+	paused := c.paused
 	c.mu.Unlock()
 	select {
 	case c.s.room <- struct{}{}:
 	default:
 	}
-	if resume {
-		c.s.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+	if paused {
+		c.s.resumeFetching(c)
 	}
 }
+
+// stuck tells whether the partition has records and does not move. The caller holds c.mu.
+func (c *claim) stuck() bool { return c.memory > 0 && time.Since(c.moved) > stuckAfter }
 
 func (c *claim) take(offset int64) (*Batch, error) {
 	c.mu.Lock()

@@ -114,7 +114,7 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (cre
 			configs[k] = kadm.StringPtr(v)
 		}
 		if replication > 1 {
-			configs["min.insync.replicas"] = kadm.StringPtr("2") // acks=all means nothing below two
+			configs[minInsyncKey] = kadm.StringPtr("2") // acks=all means nothing below two
 		}
 		resp, err := adm.CreateTopic(ctx, s.Partitions, replication, configs, s.Name)
 		if err == nil {
@@ -137,7 +137,10 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (cre
 	return created, raiseMessageBytes(ctx, adm, specs)
 }
 
-const messageBytesKey = "max.message.bytes"
+const (
+	messageBytesKey = "max.message.bytes"
+	minInsyncKey    = "min.insync.replicas"
+)
 
 func raiseMessageBytes(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
 	diffs, err := CheckTopics(ctx, adm, specs)
@@ -294,21 +297,21 @@ func messageBytes(limits map[string]int, topics []string) int {
 	return least
 }
 
-// messageLimits returns max.message.bytes by topic; nothing of a topic that this user may not ask about.
-func messageLimits(ctx context.Context, adm *kadm.Client, topics []string) (map[string]int, error) {
+// topicNumbers returns a setting that is a number by topic; nothing of a topic that this user may not ask about.
+func topicNumbers(ctx context.Context, adm *kadm.Client, setting string, topics []string) (map[string]int, error) {
 	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
-	limits := make(map[string]int)
+	numbers := make(map[string]int)
 	for _, rc := range configs {
 		for _, c := range rc.Configs {
-			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == messageBytesKey && err == nil {
-				limits[rc.Name] = n
+			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == setting && err == nil {
+				numbers[rc.Name] = n
 			}
 		}
 	}
-	return limits, nil
+	return numbers, nil
 }
 
 // atLeast compares numbers in which -1 means without limit.

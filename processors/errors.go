@@ -68,7 +68,8 @@ func Final(err error) bool {
 // has none of its own.
 func ErrorTypeOf(err error) string {
 	switch {
-	case isAny(err, store.ErrForeignState, ErrTopicChanged, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID):
+	case isAny(err, store.ErrForeignState, ErrTopicChanged, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
+		kerr.InconsistentTopicID):
 		return ErrorTopic
 	case isAny(err, refusals...):
 		return ErrorAuthorization

@@ -170,7 +170,7 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 				g.fetching.Fail(fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err))
 			}
 		}
-		if !failed && !unreadable.any() {
+		if !failed && !unreadable.any() && g.reads(ctx, client, fetches) {
 			g.fetching.Clear()
 		}
 		g.mu.Lock()
@@ -184,6 +184,17 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 			s.waitForRoom()
 		}
 	}
+}
+
+// reads tells whether reading works again after a failure. A poll that brings nothing says so only where the brokers
+// answer: a client that cannot reach them reports it less often than it is polled.
+func (g *Group) reads(ctx context.Context, client *kgo.Client, fetches kgo.Fetches) bool {
+	if g.fetching.Err() == nil || fetches.NumRecords() > 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchRetry)
+	defer cancel()
+	return client.Ping(ctx) == nil
 }
 
 // fetch polls. While reading fails it does not wait for records: none may come for long after it works again.

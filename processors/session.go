@@ -31,7 +31,7 @@ type session struct {
 	claims  map[topicPartition]*claim
 	wg      sync.WaitGroup
 	room    chan struct{} // a batch was handled
-	pausing sync.Mutex    // held while a partition is paused, and while all are resumed at the end
+	pausing sync.Mutex    // held while partitions are paused or resumed; taken before a claim's mu
 
 	mu        sync.Mutex
 	marks     map[topicPartition]int64
@@ -274,9 +274,8 @@ func (h holdings) full() bool {
 func (s *session) held() (h holdings) {
 	for _, c := range s.claims {
 		c.mu.Lock()
-		stuck := !c.paused && c.memory > 0 && time.Since(c.moved) > stuckAfter
-		c.paused = c.paused || stuck
-		if !c.paused {
+		stuck := !c.paused && c.stuck()
+		if !c.paused && !stuck {
 			h.records += len(c.queue)
 			h.moving += c.memory
 		}
@@ -289,12 +288,31 @@ func (s *session) held() (h holdings) {
 	return h
 }
 
-// pause stops fetching a partition, unless the session has ended.
+// pause stops fetching a partition that is stuck, unless the session has ended. What the claim knows of it and what the
+// client does change under one lock: a resumption that came between the two would leave a partition that nobody knows to
+// be paused, of which no record is fetched again.
 func (s *session) pause(c *claim) {
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
-	if s.ctx.Err() == nil {
+	c.mu.Lock()
+	c.paused = s.ctx.Err() == nil && c.stuck()
+	paused := c.paused
+	c.mu.Unlock()
+	if paused {
 		s.client.PauseFetchPartitions(map[string][]int32{c.topic: {c.partition}})
+	}
+}
+
+// resumeFetching fetches a partition again that was paused, when it has worked off what it had.
+func (s *session) resumeFetching(c *claim) {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	c.mu.Lock()
+	resume := c.paused && len(c.queue) < batchRecordsMax
+	c.paused = c.paused && !resume
+	c.mu.Unlock()
+	if resume {
+		s.client.ResumeFetchPartitions(map[string][]int32{c.topic: {c.partition}})
 	}
 }
 

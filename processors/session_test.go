@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -68,6 +69,29 @@ func TestCommitTroubleEndsWithTheSession(t *testing.T) {
 	}
 }
 
+// TestNothingReadIsNoNews: a poll without records ends an outage only if the brokers answer. Readiness and log would else
+// take turns with the client, which says only now and then that it does not reach them.
+func TestNothingReadIsNoNews(t *testing.T) {
+	g := NewGroup(Kafka{}, "group", nil, slog.New(slog.DiscardHandler), nil)
+	away, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.Close()
+	g.fetching.Fail(io.EOF)
+	if g.reads(t.Context(), away, nil) {
+		t.Error("nothing was read, from brokers that do not answer")
+	}
+	there, err := kgo.NewClient(broker(t).Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	if !g.reads(t.Context(), there, nil) {
+		t.Error("the brokers answer, and there is nothing to be read")
+	}
+}
+
 // Whoever handles a part of a batch must know as much as whoever handles all of it.
 func TestCutKeepsWhatIsKnown(t *testing.T) {
 	b := NewBatch("in", 3, []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 9}})
@@ -119,6 +143,11 @@ func TestMemoryCountsUntilHandled(t *testing.T) {
 	s.g.Handled(rest)
 	if left := s.held().all; left != 0 {
 		t.Errorf("%d bytes are counted when all is handled", left)
+	}
+	// A poll that saw it stuck, before the last batch was handled, comes to pause it.
+	s.pause(c)
+	if paused := client.PauseFetchPartitions(nil); len(paused["in"]) > 0 || c.paused {
+		t.Errorf("paused %v with nothing left that could resume it", paused)
 	}
 }
 

@@ -197,7 +197,7 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 func (s *Stage) sizes(ctx context.Context, adm *kadm.Client, opts *store.Options) (batchBytes int, err error) {
 	small := append([]string{string(goka.GroupTable(s.Group))}, s.Sends...)
 	source := string(s.Inputs[0])
-	limits, err := messageLimits(ctx, adm, slices.Concat(small, s.Large, []string{source}))
+	limits, err := topicNumbers(ctx, adm, messageBytesKey, slices.Concat(small, s.Large, []string{source}))
 	if err != nil {
 		return 0, err
 	}

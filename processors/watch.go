@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -54,26 +53,11 @@ func (w *topicWatch) check(ctx context.Context, adm *kadm.Client) error {
 		return fmt.Errorf("list topics: %w", err)
 	}
 	if now := time.Now(); now.Sub(w.insyncAt) >= insyncInterval {
-		w.insync, w.insyncAt = minInsync(ctx, adm, names), now
+		// Without an answer nothing is known to be wrong.
+		w.insync, _ = topicNumbers(ctx, adm, minInsyncKey, names)
+		w.insyncAt = now
 	}
 	return w.judge(topics)
-}
-
-// minInsync returns min.insync.replicas by topic; nothing of a topic whose settings this user may not see.
-func minInsync(ctx context.Context, adm *kadm.Client, topics []string) map[string]int {
-	least := make(map[string]int)
-	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
-	if err != nil {
-		return least
-	}
-	for _, rc := range configs {
-		for _, c := range rc.Configs {
-			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == "min.insync.replicas" && err == nil {
-				least[rc.Name] = n
-			}
-		}
-	}
-	return least
 }
 
 // judge returns the worst of what is wrong: what is final first, then topics in the order of their use.
