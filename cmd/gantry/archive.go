@@ -98,7 +98,7 @@ type compactHour struct {
 	Hour       time.Time                       `json:"hour"`
 	Sealed     bool                            `json:"sealed"`
 	Generation int                             `json:"generation,omitempty"`
-	Why        string                          `json:"why,omitempty"`   // not sealed
+	Why        string                          `json:"why,omitempty"`   // not sealed; empty in a dry run: it would be
 	Error      string                          `json:"error,omitempty"` // not sealed, although it should be
 	Tables     map[archive.Table]*compactTable `json:"tables"`
 }
@@ -179,21 +179,23 @@ func (c *cli) compactHours(
 	return result, nil
 }
 
+// whyElsewhere: the files that were listed have been merged, or are being given their names and are merged next time.
+const whyElsewhere = "another compaction was faster, or its files are still being archived"
+
 // compact seals an hour. Only an error that concerns all hours is returned.
 func (h *compactHour) compact(ctx context.Context, compactor *archive.Compactor) error {
 	m, sealed, err := compactor.Compact(ctx, h.Hour)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, archive.ErrRaced):
-		h.Why = err.Error()
+	case errors.Is(err, archive.ErrRaced), err == nil && !sealed:
+		h.Why = whyElsewhere
 		return nil
 	case err != nil:
 		h.Error = err.Error()
 		return nil
 	}
-	h.Sealed = sealed
-	h.Generation = m.Generation
+	h.Sealed, h.Generation = true, m.Generation
 	for t, f := range m.Tables {
 		if h.Tables[t] == nil {
 			h.Tables[t] = &compactTable{}

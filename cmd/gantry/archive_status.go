@@ -22,7 +22,7 @@ func newArchiveStatus(c *cli) *cobra.Command {
 		Long: "Prints files, rows and bytes of each hour and table; which hours are sealed, which have files that came\n" +
 			"later, and why others are not sealed yet; how far each partition is archived; and what is missing: offsets\n" +
 			"that retention deleted before they were archived, files that a commit names and that are gone, and files that\n" +
-			"are nobody's. Exit code 1 says that there is such a hole. It reads listings and manifests; gantry verify\n" +
+			"no commit accounts for. Exit code 1 says that there is such a hole. It reads listings and manifests; gantry verify\n" +
 			"--archive reads the rows.",
 		Example: "  gantry archive status\n  gantry archive status --json | jq '.hours[] | select(.state != \"sealed\")'\n" +
 			"  gantry archive status --data gantry-data   # of a gantry dev that does not run",
@@ -33,7 +33,7 @@ func newArchiveStatus(c *cli) *cobra.Command {
 	return cmd
 }
 
-var errHoles = errors.New("the archive has holes")
+var errHoles = errors.New("something is missing in the archive, or does not belong there")
 
 func (c *cli) archiveStatus(cmd *cobra.Command, data string) error {
 	a, err := c.openStore(cmd, data)
@@ -132,7 +132,7 @@ func statusText(url string, s *archive.Status) string {
 		fmt.Fprintf(&b, "lost: %s: a commit names it; gantry verify --archive says what is missing\n", name)
 	}
 	for _, name := range s.Strays {
-		fmt.Fprintf(&b, "stray: %s: it is not a file of this archive; move it out of the folder\n", name)
+		fmt.Fprintf(&b, "stray: %s: no commit accounts for it, and readers count its rows; move it out of the folder\n", name)
 	}
 	if s.Temporary > 0 {
 		fmt.Fprintf(&b, "%d temporary files, of commits that are under way or were given up\n", s.Temporary)

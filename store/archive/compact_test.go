@@ -130,8 +130,14 @@ func committed(fsys archive.Reader) (content, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(a.Strays) > 0 {
+		return nil, fmt.Errorf("strays: %v", a.Strays)
+	}
 	c := make(content)
 	for _, f := range a.Files {
+		if f.Lost {
+			return nil, fmt.Errorf("lost: %s", f.Name)
+		}
 		if err := c.add(fsys, f.Table, f.Path); err != nil {
 			return nil, err
 		}

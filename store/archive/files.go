@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -15,7 +16,7 @@ type DataFile struct {
 	Path   string      // where it lies now; Name, but on its way there
 	Bytes  int64       // 0 where it is on its way
 	Sealed *SealedFile // of a sealed hour's merged file: what its manifest says; nil for the others
-	Lost   bool        // a sealed file that is nowhere, or was merged into the next generation meanwhile
+	Lost   bool        // a file of a manifest, or of a partition's newest commit, that is under neither of its names
 }
 
 // Archived is an archive as its commits say, whichever of their steps have been done: each row is in exactly one of its
@@ -24,7 +25,9 @@ type Archived struct {
 	Extents   []Extent // by partition
 	Manifests map[time.Time]*Manifest
 	Files     []DataFile
-	Strays    []string // data files that Gantry did not write there
+	// Strays are data files that readers of the folders take for the archive's, and that no commit accounts for: foreign
+	// ones, and merged ones that somebody has put back beside the file that holds their rows.
+	Strays []string
 }
 
 // ReadArchived reads what there is, and changes nothing. A file may have been merged and deleted before it is read;
@@ -32,17 +35,35 @@ type Archived struct {
 //
 // The order matters: what a listing misses because it was moved or merged meanwhile, is found through what is read
 // later. Files of newer commits than the extents are left out by their names, and a manifest that covers newer ones is
-// reported by Ahead.
+// reported by Ahead. What is nowhere in the end, is lost if no hour was sealed meanwhile; else it may have been merged,
+// and all is read again.
 func ReadArchived(fsys Reader) (*Archived, error) {
+	for {
+		a, err := readArchived(fsys)
+		if err != nil || !slices.ContainsFunc(a.Files, func(f DataFile) bool { return f.Lost }) {
+			return a, err
+		}
+		newest, err := generations(fsys)
+		if err != nil {
+			return nil, err
+		}
+		known := make(map[time.Time]int, len(a.Manifests))
+		for hour, m := range a.Manifests {
+			known[hour] = m.Generation
+		}
+		if maps.Equal(newest, known) {
+			return a, nil
+		}
+	}
+}
+
+func readArchived(fsys Reader) (*Archived, error) {
 	a := &Archived{}
 	var err error
 	if a.Extents, err = Extents(fsys); err != nil {
 		return nil, err
 	}
-	ends := make(map[int32]int64)
-	for _, x := range a.Extents {
-		ends[x.Partition] = x.End
-	}
+	ends := endsOf(a.Extents)
 	listed, err := listData(fsys)
 	if err != nil {
 		return nil, err
@@ -50,43 +71,100 @@ func ReadArchived(fsys Reader) (*Archived, error) {
 	if a.Manifests, err = Manifests(fsys); err != nil {
 		return nil, err
 	}
-	there := make(map[string]bool)
+	there := make(map[string]bool, len(listed))
 	for _, f := range listed {
 		there[f.Name] = true
+	}
+	var unaccounted []DataFile
+	for _, f := range listed {
 		partition, start, _, written := FileRange(f.Name)
 		sealed := a.Manifests[f.Hour].file(f.Table)
 		switch {
-		case written && start >= ends[partition]: // committed since
-		case written && sealed != nil && sealed.Covers(partition, start): // merged, and on its way out
-		case written:
+		case written && start < ends[partition] && (sealed == nil || !sealed.Covers(partition, start)):
 			a.Files = append(a.Files, f)
 		case sealed != nil && f.Name == sealed.File:
 			f.Sealed = sealed
 			a.Files = append(a.Files, f)
-		case !isSealedName(f.Name):
-			a.Strays = append(a.Strays, f.Name)
+		default:
+			unaccounted = append(unaccounted, f)
 		}
 	}
-	if err := a.addWaiting(fsys, there); err != nil {
+	if err := a.addStrays(fsys, unaccounted, there); err != nil {
 		return nil, err
 	}
-	return a, nil
+	return a, a.addWaiting(fsys, there)
+}
+
+// endsOf are the ends of extents by partition.
+func endsOf(extents []Extent) map[int32]int64 {
+	ends := make(map[int32]int64, len(extents))
+	for _, x := range extents {
+		ends[x.Partition] = x.End
+	}
+	return ends
+}
+
+// addStrays adds those of the files that were listed, and that no commit known so far accounts for, which none accounts
+// for now. Two sorts are in order:
+//
+//   - Files that were committed since the extents were read. They have got their names behind their intents, so that
+//     extents which are read now hold them.
+//   - Files that were merged, and are on their way out. They go before the merged file gets its name: where that was
+//     listed, one that still exists has come back.
+func (a *Archived) addStrays(fsys Reader, files []DataFile, there map[string]bool) error {
+	if len(files) == 0 {
+		return nil
+	}
+	now, err := Extents(fsys)
+	if err != nil {
+		return err
+	}
+	ends := endsOf(now)
+	known := endsOf(a.Extents)
+	for _, f := range files {
+		m := a.Manifests[f.Hour]
+		sealed := m.file(f.Table)
+		partition, start, _, written := FileRange(f.Name)
+		generation, merged := sealedGeneration(f.Name)
+		switch {
+		case written && start >= known[partition]:
+			if start < ends[partition] {
+				continue
+			}
+		case sealed != nil && (written || merged && generation <= m.Generation):
+			if !there[sealed.File] {
+				continue
+			}
+			still, err := fsys.Exists(f.Name)
+			if err != nil {
+				return fmt.Errorf("look for %s: %w", f.Name, err)
+			}
+			if !still {
+				continue
+			}
+		}
+		a.Strays = append(a.Strays, f.Name)
+	}
+	return nil
 }
 
 // addWaiting adds files of commits that were not in their folders when those were listed.
 func (a *Archived) addWaiting(fsys Reader, there map[string]bool) error {
+	add := func(f DataFile, temp string) error {
+		name, found, err := locate(fsys, temp, f.Name)
+		f.Path, f.Lost = name, !found
+		a.Files = append(a.Files, f)
+		return err
+	}
 	for _, m := range a.Manifests {
 		for t, s := range m.Tables {
 			if there[s.File] {
 				continue
 			}
-			p, found, err := locate(fsys, s.Temporary, s.File)
-			if err != nil {
+			f := DataFile{Table: t, Hour: m.Hour, Name: s.File, Bytes: s.Bytes, Sealed: s}
+			if err := add(f, s.Temporary); err != nil {
 				return err
 			}
-			a.Files = append(a.Files, DataFile{
-				Table: t, Hour: m.Hour, Name: s.File, Path: p, Bytes: s.Bytes, Sealed: s, Lost: !found,
-			})
 		}
 	}
 	for _, x := range a.Extents {
@@ -97,12 +175,8 @@ func (a *Archived) addWaiting(fsys Reader, there map[string]bool) error {
 			if there[move.Final] || sealed != nil && sealed.Covers(partition, start) {
 				continue
 			}
-			p, found, err := locate(fsys, move.Temp, move.Final)
-			if err != nil {
+			if err := add(DataFile{Table: move.Table, Hour: hour, Name: move.Final}, move.Temp); err != nil {
 				return err
-			}
-			if found {
-				a.Files = append(a.Files, DataFile{Table: move.Table, Hour: hour, Name: move.Final, Path: p})
 			}
 		}
 	}
@@ -129,10 +203,7 @@ func locate(fsys Reader, temp, final string) (name string, found bool, err error
 // Ahead tells whether an hour was sealed with records beyond the extents, because they were archived and merged after
 // the extents were read. Read the archive again.
 func (a *Archived) Ahead() bool {
-	ends := make(map[int32]int64)
-	for _, x := range a.Extents {
-		ends[x.Partition] = x.End
-	}
+	ends := endsOf(a.Extents)
 	for _, m := range a.Manifests {
 		for _, s := range m.Tables {
 			for _, r := range s.Events {
@@ -145,11 +216,11 @@ func (a *Archived) Ahead() bool {
 	return false
 }
 
-// Unsealed lists the hours that have files which no seal covers, oldest first.
+// Unsealed lists the hours that have files which no seal covers, oldest first. Lost files are none.
 func (a *Archived) Unsealed() []time.Time {
 	var hours []time.Time
 	for _, f := range a.Files {
-		if f.Sealed == nil {
+		if f.Sealed == nil && !f.Lost {
 			hours = append(hours, f.Hour)
 		}
 	}

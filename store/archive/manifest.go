@@ -142,13 +142,13 @@ func sealedName(t Table, hour time.Time, generation int) string {
 	return path.Join(HourDir(t, hour), name)
 }
 
-// isSealedName tells whether a data file is named as a merged one.
-func isSealedName(name string) bool {
+// sealedGeneration reads the generation from the name of a data file that is named as a merged one.
+func sealedGeneration(name string) (generation int, ok bool) {
 	base, ok := strings.CutPrefix(path.Base(name), "sealed-")
 	if ok {
-		_, _, ok = parseSeal(base)
+		_, generation, ok = parseSeal(base)
 	}
-	return ok
+	return generation, ok
 }
 
 // sealPrefix begins the names of merged files that wait for their manifest.
@@ -173,7 +173,8 @@ func parseSeal(base string) (hour time.Time, generation int, ok bool) {
 	return hour, int(n), err == nil
 }
 
-// Manifests reads the newest manifest of every sealed hour, by hour.
+// Manifests reads the newest manifest of every sealed hour, by hour. Inputs are left out: only a compaction asks for
+// them, and the names of all files that ever were do not fit into memory.
 func Manifests(fsys Reader) (map[time.Time]*Manifest, error) {
 	newest, err := generations(fsys)
 	if err != nil {
@@ -181,9 +182,14 @@ func Manifests(fsys Reader) (map[time.Time]*Manifest, error) {
 	}
 	all := make(map[time.Time]*Manifest, len(newest))
 	for hour, generation := range newest {
-		if all[hour], err = readManifest(fsys, hour, generation); err != nil {
+		m, err := readManifest(fsys, hour, generation)
+		if err != nil {
 			return nil, err
 		}
+		for _, f := range m.Tables {
+			f.Inputs = nil
+		}
+		all[hour] = m
 	}
 	return all, nil
 }

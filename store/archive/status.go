@@ -16,7 +16,7 @@ type Status struct {
 	Hours      []HourStatus      `json:"hours"`      // oldest first
 	Partitions []PartitionStatus `json:"partitions"` // that were ever archived
 	Lost       []string          `json:"lost"`       // files that a commit names and that are gone, or of another size
-	Strays     []string          `json:"strays"`     // data files that Gantry did not write there
+	Strays     []string          `json:"strays"`     // data files that no commit accounts for
 	Temporary  int               `json:"temporary"`  // files on their way, or left by a process that died
 }
 
@@ -120,7 +120,7 @@ func (s *Status) readIntents(ctx context.Context, fsys Reader, a *Archived) (row
 	rows = make(map[string]int64)
 	there := make(map[string]bool)
 	for _, f := range a.Files {
-		there[f.Name] = true
+		there[f.Name] = true // or lost, which countFiles says
 	}
 	err = keptIntents(ctx, fsys, a.Extents, func(in *intent) {
 		for _, f := range in.files {
@@ -174,6 +174,10 @@ func (s *Status) countFiles(ctx context.Context, fsys Reader, a *Archived, rows 
 	for _, f := range a.Files {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if f.Sealed == nil && f.Lost {
+			s.Lost = append(s.Lost, f.Name)
+			continue
 		}
 		h := hours[f.Hour]
 		if h == nil {

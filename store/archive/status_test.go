@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gantry/store/archive"
+	"gantry/store/archive/fstest"
 )
 
 func status(t *testing.T, fsys archive.Reader) *archive.Status {
@@ -146,5 +147,95 @@ func TestSettling(t *testing.T) {
 	s.Published = func(time.Time) ([]int64, error) { return nil, broken }
 	if _, err := s.Unsettled(hour8); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Files that readers of the folders count twice, or that belong to no commit, are named: merged ones that were put back
+// beside the file that holds their rows, sealed ones of no manifest, and files beyond the newest commit.
+func TestStrays(t *testing.T) {
+	store, log := twoGenerations(t)
+	if err := compactAll(store); err != nil {
+		t.Fatal(err)
+	}
+	dir := archive.HourDir(archive.TableRaw, hour8)
+	for _, base := range []string{
+		"p00000-00000000000000000000-00000000000000000009.parquet", // merged into generation 1
+		"p00000-00000000000000009999-00000000000000010000.parquet",
+		"p00007-00000000000000000000-00000000000000000009.parquet", // of a partition without intents
+		"sealed-2026-11-24T08-00001.parquet",                       // merged into generation 2
+		"sealed-2026-11-24T08-00003.parquet",
+	} {
+		name := path.Join(dir, base)
+		if err := store.WriteFile(name, nil); err != nil {
+			t.Fatal(err)
+		}
+		if s := status(t, store); s.OK() || !slices.Equal(s.Strays, []string{name}) {
+			t.Errorf("strays %v, want %s", s.Strays, name)
+		}
+		if err := store.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := checkSealed(store, log); err != nil {
+		t.Error(err)
+	}
+}
+
+// before lets something happen before a call.
+type before struct {
+	archive.Reader
+	op, prefix string
+	meanwhile  func()
+}
+
+func (b *before) now(op, name string) {
+	if b.op == op && strings.HasPrefix(name, b.prefix) && b.meanwhile != nil {
+		meanwhile := b.meanwhile
+		b.meanwhile = nil
+		meanwhile()
+	}
+}
+
+func (b *before) Exists(name string) (bool, error) {
+	b.now("Exists", name)
+	return b.Reader.Exists(name)
+}
+
+func (b *before) List(dir string) ([]archive.Entry, error) {
+	b.now("List", dir)
+	return b.Reader.List(dir)
+}
+
+// What is read while others work is neither lost nor nobody's. A commit is seen before its files have their names; when
+// they are looked for, they have been moved, merged and deleted. And a file is listed that was committed and moved
+// between the reading of the intents and the listing.
+func TestReadArchivedMeanwhile(t *testing.T) {
+	store := archive.NewMemory()
+	crashing := &fstest.Faulty{FS: store, Decide: func(op, _ string) fstest.Fault {
+		if op == "Rename" {
+			return fstest.CrashBefore
+		}
+		return fstest.None
+	}}
+	p := open(t, crashing, testOptions(10))
+	add(t, p, reading(0, "s1", 1))
+	if _, err := p.Flush(bg); err == nil {
+		t.Fatal("the files have their names")
+	}
+	slow := &before{Reader: store, op: "Exists", prefix: "_temporary", meanwhile: func() {
+		if err := compactAll(store); err != nil {
+			t.Error(err)
+		}
+	}}
+	if s := status(t, slow); slow.meanwhile != nil || !s.OK() || len(s.Hours) != 1 || s.Hours[0].Generation != 1 {
+		t.Errorf("merged meanwhile: %+v", s)
+	}
+	slow = &before{Reader: store, op: "List", prefix: "raw", meanwhile: func() {
+		if err := feed(store, []archive.Record{reading(0, "s1", 1), reading(1, "s1", 2)}, 10); err != nil {
+			t.Error(err)
+		}
+	}}
+	if s := status(t, slow); slow.meanwhile != nil || !s.OK() || s.Partitions[0].Archived != 1 {
+		t.Errorf("committed meanwhile: %+v", s)
 	}
 }

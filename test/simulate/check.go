@@ -124,6 +124,10 @@ func (w *world) compareArchive() *archive.Archived {
 }
 
 func (w *world) compareFile(a *ledger.Archive, f archive.DataFile) {
+	if f.Lost {
+		a.Lost(f.Name)
+		return
+	}
 	data, err := w.files.ReadFile(f.Path)
 	w.must(err)
 	if f.Sealed != nil {

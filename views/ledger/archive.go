@@ -281,14 +281,15 @@ func (a *Archive) Unreadable(file string, err error) {
 	}
 }
 
-// Lost takes note of a sealed file that is not there.
+// Lost takes note of a file that is not there.
 func (a *Archive) Lost(file string) {
-	a.except(KindFileMissing, file, "", "the manifest of its hour names it, and it is not there")
+	a.except(KindFileMissing, file, "", "a manifest, or the newest commit of its partition, names it, and it is not there")
 }
 
-// Stray takes note of a data file that Gantry did not write: readers of the folder take its rows for the archive's.
+// Stray takes note of a data file that no commit accounts for: readers of the folder take its rows for the archive's.
 func (a *Archive) Stray(file string) {
-	a.except(KindFileStray, file, "", "it is not a file of this archive: move it out of the folder")
+	a.except(KindFileStray, file, "", "no commit of this archive accounts for it, and readers of the folder count its "+
+		"rows: move it out")
 }
 
 // begin sorts the rows that are asked for, and passes over files that were committed since the extents were noted.

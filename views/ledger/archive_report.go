@@ -19,8 +19,8 @@ const (
 	KindFileUnreadable Kind = "file_unreadable" // a data file cannot be read
 	KindRowSuperseded  Kind = "row_superseded"  // a sealed hour holds a revision that a higher one has superseded
 	KindSealBroken     Kind = "seal_broken"     // a sealed file is not what its manifest says
-	KindFileMissing    Kind = "file_missing"    // a sealed file is not there
-	KindFileStray      Kind = "file_stray"      // a data file that Gantry did not write
+	KindFileMissing    Kind = "file_missing"    // a file that a manifest or a newest commit names is not there
+	KindFileStray      Kind = "file_stray"      // a data file that no commit accounts for
 	KindArchiveEmpty   Kind = "archive_empty"   // nothing was ever archived, and something should have been
 	KindArchiveAhead   Kind = "archive_ahead"   // the archive says that it holds more than the topic ever had
 )

@@ -248,3 +248,35 @@ func TestVerifyEmptyArchive(t *testing.T) {
 		}
 	}
 }
+
+// A merged file that somebody has put back beside the sealed one, from a trash or a copy, doubles its rows for all who
+// read the folder: the seal's own proof must not hide that.
+func TestVerifyPutBack(t *testing.T) {
+	w, mem := day(), archive.NewMemory()
+	c := startCluster(t, w)
+	fill(t, w, mem, inTwo)
+	copied := mem.Clone()
+	compact(t, mem)
+	for name, err := range archive.Walk(copied, archive.TableRaw) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := copied.ReadFile(name)
+		if err == nil {
+			err = mem.WriteFile(name, data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := VerifyArchive(t.Context(), c.o, mem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ExceptionsByKind[KindFileStray] != 1 || !slices.ContainsFunc(r.Exceptions, func(e ArchiveException) bool {
+			return e.Kind == KindFileStray && e.File == name
+		}) {
+			t.Errorf("with %s: %v", name, r.Exceptions)
+		}
+		return
+	}
+}

@@ -25,14 +25,19 @@ func VerifyArchive(ctx context.Context, o VerifyOptions, fsys archive.Reader) (*
 	defer client.Close()
 	for try := 1; ; try++ {
 		report, err := o.verifyArchive(ctx, kadm.NewClient(client), fsys)
-		if !errors.Is(err, kerr.OffsetOutOfRange) && !errors.Is(err, errMerged) || try == verifyTries {
+		if !errors.Is(err, kerr.OffsetOutOfRange) && !errors.Is(err, errMerged) && !errors.Is(err, errAhead) || try == verifyTries {
 			return report, err
 		}
 	}
 }
 
-// errMerged says that files were merged or archived while they were compared.
-var errMerged = errors.New("files of the archive were merged meanwhile, again and again: wait for the compaction to end")
+var (
+	// errMerged says that files were merged while they were compared.
+	errMerged = errors.New("files of the archive were merged meanwhile, again and again: wait for the compaction to end")
+	// errAhead says that an hour was sealed with what was archived after the extents were read.
+	errAhead = errors.New("an hour of the archive is sealed with more than its _intents say is archived: wait for the " +
+		"compaction to end; if none runs, intents were deleted: restore the folder _intents")
+)
 
 func (o *VerifyOptions) verifyArchive(
 	ctx context.Context, adm *kadm.Client, fsys archive.Reader,
@@ -43,7 +48,7 @@ func (o *VerifyOptions) verifyArchive(
 		return nil, err
 	}
 	if archived.Ahead() {
-		return nil, errMerged
+		return nil, errAhead
 	}
 	topic := o.Ledger.EventsTopic
 	events, err := spans(ctx, adm, topic, nil)
@@ -169,7 +174,7 @@ func hand[R any](name string, chunks iter.Seq2[[]R, error], take func(string, []
 	}
 }
 
-// lookAgain tells a sealed file that is lost from a file that has been merged into another since it was listed.
+// lookAgain tells a file that is lost from a file that has been merged into another since it was listed.
 func lookAgain(fsys archive.Reader, f archive.DataFile, a *Archive, missing error) error {
 	archived, err := archive.ReadArchived(fsys)
 	if err != nil {
