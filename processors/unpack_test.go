@@ -132,6 +132,12 @@ func packedTogether(t *testing.T, k Kafka, records []*kgo.Record) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
+	// A client that does not know the topic yet keeps records elsewhere, and sends what it has while it moves them: the batch
+	// would come in parts. It knows the topic when it has refused a partition.
+	unknown := kgo.Record{Topic: records[0].Topic, Partition: 1 << 20}
+	if err := cl.ProduceSync(t.Context(), &unknown).FirstErr(); err == nil {
+		t.Fatal("there is no such partition")
+	}
 	for _, r := range records {
 		cl.Produce(t.Context(), r, func(_ *kgo.Record, err error) {
 			if err != nil {
