@@ -181,9 +181,9 @@ func (c *Compactor) compact(ctx context.Context, hour time.Time) (*Manifest, boo
 	}
 	// From here on the files may be part of a commit, whatever the call says: only the sweep may remove them.
 	err = c.fs.CreateExclusive(manifestName(hour, m.Generation), data)
-	if errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // the name is taken, or the attempt swept away
 		c.discard(m)
-		return previous, false, ErrRaced
+		return previous, false, c.raced(p, err)
 	}
 	if err != nil {
 		return previous, false, fmt.Errorf("create manifest: %w", err)
@@ -420,19 +420,22 @@ func (c *Compactor) exchange(f *SealedFile) error {
 	return nil
 }
 
-// sweep removes what compactions of the hour left that have lost: those of this generation and before.
+// sweep removes what compactions of the hour left that have lost: merged files, and what an interrupted CreateExclusive
+// leaves of a manifest, of this generation and those before.
 func (c *Compactor) sweep(m *Manifest) {
-	entries, err := c.fs.List(tempDir)
-	if err != nil {
-		c.log.Warn("leftovers of compactions were not listed", "error", err)
-	}
-	for _, e := range entries {
-		base, ok := strings.CutPrefix(e.Name, sealPrefix)
-		if !ok {
-			continue
+	for _, left := range []struct{ dir, prefix string }{{tempDir, sealPrefix}, {manifestDir, "."}} {
+		entries, err := c.fs.List(left.dir)
+		if err != nil {
+			c.log.Warn("leftovers of compactions were not listed", "error", err)
 		}
-		if hour, generation, ok := parseSeal(base); ok && hour.Equal(m.Hour) && generation <= m.Generation {
-			c.remove(path.Join(tempDir, e.Name))
+		for _, e := range entries {
+			base, ok := strings.CutPrefix(e.Name, left.prefix)
+			if !ok {
+				continue
+			}
+			if hour, generation, ok := parseSeal(base); ok && hour.Equal(m.Hour) && generation <= m.Generation {
+				c.remove(path.Join(left.dir, e.Name))
+			}
 		}
 	}
 }

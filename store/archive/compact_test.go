@@ -441,6 +441,28 @@ func TestCompactLost(t *testing.T) {
 	}
 }
 
+// What a compaction that died in the creation of its manifest has left beside it goes with the next one, and not before
+// that has come as far.
+func TestCompactSweepsManifests(t *testing.T) {
+	store, log := twoGenerations(t) // generation 1 is there
+	for _, generation := range []string{"00001", "00002", "00003"} {
+		if err := store.WriteFile("_manifests/.2026-11-24T08-"+generation+".json.random", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(compactAll(store), checkSealed(store, log)); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := store.List("_manifests")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries = slices.DeleteFunc(entries, func(e archive.Entry) bool { return !strings.HasPrefix(e.Name, ".") })
+	if len(entries) != 1 || entries[0].Name != ".2026-11-24T08-00003.json.random" {
+		t.Errorf("left: %v", entries)
+	}
+}
+
 // A manifest that was damaged is no manifest: nothing of its hour is touched.
 func TestManifestDamaged(t *testing.T) {
 	store, _ := twoGenerations(t)

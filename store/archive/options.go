@@ -18,7 +18,11 @@ type Options struct {
 	// deleted them.
 	ProgressInterval time.Duration
 	RowGroupRows     int // rows of a Parquet row group, at most
-	IntentsKept      int // intents of a partition that are kept, the newest; older ones are removed
+
+	// IntentsKept are how many intents of a partition are kept, the newest ones. One is enough for the archive; the others
+	// let ReadStatus count rows without opening files, and notice lost ones until their hour is sealed. Each flush of a
+	// partition lists the intents of all of them.
+	IntentsKept int
 
 	Version string           // stands in created_by of each file
 	Now     func() time.Time // the clock
@@ -34,7 +38,7 @@ func DefaultOptions() Options {
 		FlushRows:        50_000,
 		ProgressInterval: 10 * time.Minute,
 		RowGroupRows:     65_536,
-		IntentsKept:      1000,
+		IntentsKept:      300, // two and a half hours of flushes
 		Version:          "dev",
 		Now:              time.Now,
 		Rand:             rand.Reader,

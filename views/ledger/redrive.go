@@ -56,7 +56,7 @@ func (l *Ledger) redriven(r *kgo.Record, s *slot, text string) {
 // closeRedrives counts what became of the redrives, and reports those of records that were not rejected: their message
 // counts twice.
 func (l *Ledger) closeRedrives() []Redrive {
-	all := []Redrive{} // [] in JSON where there is none
+	var all []placedRedrive
 	for of, as := range l.redrives {
 		source := codecs.Source{Topic: l.o.RawTopic, Partition: of.partition, Offset: of.offset}
 		at := codecs.Source{Topic: l.o.RawTopic, Partition: as.partition, Offset: as.offset}
@@ -76,17 +76,30 @@ func (l *Ledger) closeRedrives() []Redrive {
 			outcome = reasons[s.reason]
 			l.totals.RedrivenRejected++
 		}
-		all = append(all, Redrive{Source: source.String(), As: at.String(), Outcome: outcome})
+		all = append(all, placedRedrive{as, Redrive{Source: source.String(), As: at.String(), Outcome: outcome}})
 		if len(all) == 2*redrivesKept {
 			all = firstRedrives(all)
 		}
 	}
-	return firstRedrives(all)
+	named := []Redrive{} // [] in JSON where there is none
+	for _, d := range firstRedrives(all) {
+		named = append(named, d.Redrive)
+	}
+	return named
 }
 
-// firstRedrives keeps those that a report names: which they are does not depend on the order in which they came.
-func firstRedrives(all []Redrive) []Redrive {
-	slices.SortFunc(all, func(a, b Redrive) int { return cmp.Compare(a.As, b.As) })
+// placedRedrive is a redrive and its place.
+type placedRedrive struct {
+	as spot
+	Redrive
+}
+
+// firstRedrives keeps those that a report names, by place: which they are does not depend on the order in which they
+// came.
+func firstRedrives(all []placedRedrive) []placedRedrive {
+	slices.SortFunc(all, func(a, b placedRedrive) int {
+		return cmp.Or(cmp.Compare(a.as.partition, b.as.partition), cmp.Compare(a.as.offset, b.as.offset))
+	})
 	return all[:min(len(all), redrivesKept)]
 }
 
