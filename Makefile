@@ -26,10 +26,10 @@ run: build ## Build, and run gantry dev: INPUT=FILE feeds a file, ARGS='...' pas
 	./bin/gantry dev $(if $(INPUT),--input '$(INPUT)') $(ARGS)
 
 test: ## Run every test that needs nothing but Go
-	$(GO) test -timeout 5m ./...
+	$(GO) test -timeout 20m ./...
 
 test-race: ## Run the tests of the packages with shared memory under the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(RACY)
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(RACY)
 
 lint: ## Vet, and staticcheck
 	$(GO) vet ./...

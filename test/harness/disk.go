@@ -23,8 +23,8 @@ func SmallDisk(t *testing.T, mebibytes int) string {
 	return dir
 }
 
-// FillDisk takes every byte that is left, again and again until it is full for a moment: what is deleted meanwhile would
-// leave room. free gives it back.
+// FillDisk takes every byte that is left, again and again until it is full for a moment: what is deleted meanwhile
+// would leave room. free gives it back.
 func FillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")

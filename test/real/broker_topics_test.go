@@ -144,6 +144,7 @@ func TestBrokerPartitionsAdded(t *testing.T) {
 // An operator asks for more replicas in sync than there are, and takes it back; lowers what a topic takes below what
 // lies in flight, and raises it again. The pipeline says what is wrong, goes on by itself, and has lost nothing.
 func TestBrokerSettings(t *testing.T) {
+	harness.Long(t)
 	p := newBrokerPipeline(t)
 	feeding := feedSteadily(t, 2)
 	r := harness.NewReader(t, brokers(t))
@@ -283,6 +284,7 @@ func TestBrokerRetentionHole(t *testing.T) {
 // Their windows are incomplete, and that is said; the sensor's later readings are counted, although they are numbered
 // behind a gap that never closes.
 func TestBrokerRetentionHoleInEvents(t *testing.T) {
+	harness.Long(t)
 	p := newBrokerPipeline(t)
 	producer := newProducer(t)
 	r := harness.NewReader(t, brokers(t))

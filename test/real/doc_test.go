@@ -2,6 +2,8 @@
 // end with what was fed. The servers are those of GANTRY_KAFKA_BROKERS, GANTRY_REGISTRY_URL and GANTRY_ARCHIVE_URL,
 // which make test-real sets; without them every test is skipped.
 //
+// What takes long, or is much like another test, is left out of a run unless GANTRY_LONG is set (make test-real-long).
+//
 // The names of groups and tables are fixed, so that each test deletes all topics and groups of Gantry at its start, and
 // no two of them run at once. Never point it at servers whose data anybody needs.
 package real

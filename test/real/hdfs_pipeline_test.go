@@ -102,6 +102,7 @@ func metric(t *testing.T, address, name string) float64 {
 //
 // GANTRY_BACKLOG and GANTRY_OUTAGE ask for more readings and for a longer outage in seconds.
 func TestHDFSMemory(t *testing.T) {
+	harness.Long(t)
 	const (
 		residentMax = 700 << 20
 		first       = 2000

@@ -83,6 +83,7 @@ func committed(t *testing.T, fsys archive.FS, atLeast int64) (end int64) {
 // archives the partition meanwhile. When the first goes on, nothing that it does changes what is archived, and both end
 // without a failure.
 func TestHDFSZombie(t *testing.T) {
+	harness.Long(t)
 	setting(t, "GANTRY_ARCHIVE_URL")
 	zombies := int(harness.Number(t, "GANTRY_ZOMBIES", 3))
 	random := rand.New(rand.NewPCG(harness.Seed(t), 8))

@@ -52,7 +52,8 @@ func (s *Suite) VerifyCopies(t *testing.T) {
 			},
 		},
 		{
-			name: "removed, later offsets move up", long: true, want: map[string]ledger.Kind{source(reading): ledger.KindMissingOutcome},
+			name: "removed, later offsets move up", long: true,
+			want: map[string]ledger.Kind{source(reading): ledger.KindMissingOutcome},
 			alter: func(r *kgo.Record) []*kgo.Record {
 				if r == reading {
 					return nil

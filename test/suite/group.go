@@ -13,8 +13,8 @@ import (
 	"gantry/test/harness"
 )
 
-// Group: three processes share the partitions of a group; one leaves in the middle, another joins later. Partitions move with
-// their tables, and the results are those of one process.
+// Group: three processes share the partitions of a group; one leaves in the middle, another joins later. Partitions move
+// with their tables, and the results are those of one process.
 func (s *Suite) Group(t *testing.T) {
 	s.parallel(t)
 	u := s.Reference(t)

@@ -15,8 +15,8 @@ const metrLAFile = "metr-la/los_speed.csv"
 // MetrLAStart is when the first row of a METR-LA file was measured.
 var MetrLAStart = time.Date(2012, 3, 1, 8, 0, 0, 0, time.UTC).UnixMilli()
 
-// MetrLA: a window of METR-LA holds one reading, so that its mean is the input's value to the last bit. Every value of the
-// input has one accepted reading and one window, a gap has none, and the archive has what the topics have.
+// MetrLA: a window of METR-LA holds one reading, so that its mean is the input's value to the last bit. Every value of
+// the input has one accepted reading and one window, a gap has none, and the archive has what the topics have.
 func (s *Suite) MetrLA(t *testing.T) {
 	s.parallel(t)
 	t.Run("day", func(t *testing.T) {

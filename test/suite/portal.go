@@ -15,8 +15,8 @@ import (
 
 const portalFile = "portal/loopdata_one_hour.csv"
 
-// Portal: the hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and the
-// flags that the published definitions give it when they are written down again here; blank stays null up to the
+// Portal: the hour of PORTAL has real gaps, zeros and stuck detectors. Every row is accounted for, with the verdict and
+// the flags that the published definitions give it when they are written down again here; blank stays null up to the
 // archive.
 func (s *Suite) Portal(t *testing.T) {
 	s.parallel(t)
