@@ -13,7 +13,7 @@ RACY = ./store/... ./processors/... ./views/... ./codecs/registry/... ./cmd/gant
 VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint format-check format tidy-check check fuzz test-kill bench clean
+.PHONY: help build run test test-race lint format-check format tidy-check check fuzz test-kill bench clean
 .PHONY: servers servers-stop servers-wipe test-real test-readers simulate chaos soak test-secure vulncheck
 
 help: ## List the targets
@@ -28,7 +28,7 @@ run: build ## Build, and run gantry dev: INPUT=FILE feeds a file, ARGS='...' pas
 test: ## Run every test that needs nothing but Go
 	$(GO) test -timeout 5m ./...
 
-race: ## Run the tests of the packages with shared memory under the race detector
+test-race: ## Run the tests of the packages with shared memory under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(RACY)
 
 lint: ## Vet, and staticcheck
@@ -45,7 +45,7 @@ format: ## Format every file
 tidy-check: ## Fail if go.mod or go.sum is not tidy
 	$(GO) mod tidy -diff
 
-check: format-check tidy-check lint test race ## Everything that CI runs
+check: format-check tidy-check lint test test-race ## Everything that CI runs
 
 fuzz: ## Fuzz every target, for FUZZTIME each (30s)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
@@ -80,7 +80,7 @@ test-readers: ## Let pyarrow, DuckDB and Spark (needs Java) read an archive; on 
 
 simulate: ## Run SEEDS schedules (10000) of a simulated world, or SEED alone with its story: MASK, STEPS, WITHOUT
 	$(GO) test -count 1 -timeout 10h -v ./test/simulate $(if $(SEED),-run 'TestSeed$$$$' -args -seed $(SEED) \
-		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(WITHOUT),-without '$(WITHOUT)'), \
+		$(if $(MASK),-mask $(MASK)) $(if $(STEPS),-steps $(STEPS)) $(if $(STAGES),-stages) $(if $(WITHOUT),-without '$(WITHOUT)'), \
 		-run TestSchedules -args -seeds $(or $(SEEDS),10000) $(if $(FIRST),-first $(FIRST)))
 
 chaos: ## Kill KILLS times (10) on those servers, and worse: SEED, INSTANCES (3), RATE (1000 a second), KEYED=0
@@ -100,6 +100,12 @@ vulncheck: ## Look for known vulnerabilities; it needs https://vuln.go.dev, or G
 soak: ## Run FOR=1h at RATE=5000 readings a second with a kill each minute; wants memory, state and files flat
 	@eval "$$(test/servers/servers.sh env)" && GANTRY_SOAK=$(FOR) GANTRY_RATE=$(RATE) GANTRY_SOAK_DIR=$(CURDIR)/.soak \
 		$(GO) test -v -count 1 -timeout 0 -run '^TestSoak$$' ./test/real
+
+race: ## Race Kafka Streams and stock goka with N readings (3000000), RUNS times (3): see CONTRIBUTING.md
+	@trap 'exit 130' INT TERM; trap 'SERVERS_DIR=.race/servers test/servers/servers.sh wipe' EXIT; \
+	GANTRY_RACE=$(or $(N),3000000) GANTRY_RUNS=$(RUNS) GANTRY_RATE=$(RATE) GANTRY_SECONDS=$(SECONDS) \
+		GANTRY_PARTS=$(PARTS) GANTRY_CONTENDERS=$(CONTENDERS) \
+		$(GO) test -v -count 1 -timeout 0 -run '^TestRace$$' ./test/race
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -72,6 +72,16 @@ func (t Topics) Access(u Uses) []Access {
 	return list
 }
 
+// AccessToCheck returns what a user needs to see the topics and their settings, for CheckTopics: of what it may not see
+// that cannot tell whether it is as it should be.
+func (t Topics) AccessToCheck() []Access {
+	var list []Access
+	for _, s := range t.Specs(false) {
+		list = append(list, topicAccess(s.Name, kmsg.ACLOperationDescribe))
+	}
+	return list
+}
+
 // topicAccess includes the topic's settings, which say how large a message it takes.
 func topicAccess(name string, ops ...kmsg.ACLOperation) Access {
 	return Access{kmsg.ACLResourceTypeTopic, name, append(ops, kmsg.ACLOperationDescribeConfigs)}

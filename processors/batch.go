@@ -37,7 +37,8 @@ func (b *Batch) cut(n int) (head, rest *Batch) {
 	if n == len(b.Records) {
 		return b, nil
 	}
-	head = &Batch{Topic: b.Topic, Partition: b.Partition, Records: b.Records[:n:n], last: b.Records[n-1].Offset}
+	part := *b
+	part.Records, part.last = b.Records[:n:n], b.Records[n-1].Offset
 	b.Records = b.Records[n:]
-	return head, b
+	return &part, b
 }

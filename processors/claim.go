@@ -132,6 +132,7 @@ func (c *claim) take(offset int64) (*Batch, error) {
 		return nil, fmt.Errorf("%s/%d: no batch ends at offset %d", c.topic, c.partition, offset)
 	}
 	b := c.handed[0]
+	c.handed[0] = nil // what is handled must not be kept
 	c.handed = c.handed[1:]
 	if b.Ahead {
 		return b, nil

@@ -10,8 +10,9 @@ import (
 
 // Condition is what keeps a part of the process from its work, while something does. A failure is counted by type each
 // time that it is met; it is logged when it begins, when it turns into another, once a minute while it lasts, and when
-// it is over: an outage of hours is a line a minute, however often it is tried. What keeps the part from working can be
-// asked for at any time, for readiness. It is safe for concurrent use.
+// it is over: an outage of hours is a line a minute, however often it is tried. One that comes and goes is logged a few
+// times a minute. What keeps the part from working can be asked for at any time, for readiness. It is safe for concurrent
+// use.
 type Condition struct {
 	what   string // "dedup cannot work", say
 	log    *slog.Logger
@@ -22,13 +23,14 @@ type Condition struct {
 	err      error
 	kind     string
 	since    time.Time
-	said     time.Time // when it was last logged, and what
+	said     time.Time // when something was last logged, and of what
 	saidKind string
+	begun    bool // that it lasts was logged, so its end is to be
 }
 
 const (
 	repeatAfter = time.Minute      // a condition that lasts is logged again
-	changeAfter = 10 * time.Second // one that turns into another, at the earliest: they may take turns
+	changeAfter = 10 * time.Second // one that turns into another, or is back, at the earliest: they may take turns
 )
 
 // NewCondition returns a condition under which nothing is wrong. what says, as a sentence without its end, what does not
@@ -47,8 +49,9 @@ func (c *Condition) Fail(err error) (errorType string) {
 		c.since = now
 	}
 	quiet := now.Sub(c.said)
-	if c.err == nil || kind != c.saidKind && quiet >= changeAfter || quiet >= repeatAfter {
-		c.said, c.saidKind = now, kind
+	news := !c.begun || kind != c.saidKind
+	if news && quiet >= changeAfter || quiet >= repeatAfter {
+		c.said, c.saidKind, c.begun = now, kind, true
 		args := []any{"error", err, "type", kind}
 		if advice := Advice(err); advice != "" {
 			args = append(args, "do", advice)
@@ -69,7 +72,10 @@ func (c *Condition) Clear() {
 	if c.err == nil {
 		return
 	}
-	c.log.Info("over: "+c.what, "type", c.kind, "after", c.now().Sub(c.since).Round(time.Second).String())
+	if c.begun {
+		c.said, c.begun = c.now(), false
+		c.log.Info("over: "+c.what, "type", c.kind, "after", c.said.Sub(c.since).Round(time.Second).String())
+	}
 	c.err, c.kind = nil, ""
 }
 

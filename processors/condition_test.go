@@ -50,6 +50,7 @@ func TestErrorTypeOf(t *testing.T) {
 		{syscall.ENOSPC, ErrorDisk, "state.dir"},
 		{registry.ErrUnavailable, ErrorRegistry, ""},
 		{store.ErrOvertaken, ErrorProcessor, ""},
+		{ErrInstanceTaken, ErrorProcessor, ""},
 		{errors.New("anything"), ErrorProcessor, ""},
 	} {
 		wrapped := fmt.Errorf("send to traffic-events/3: %w", tt.err)
@@ -98,6 +99,33 @@ func TestConditionIsQuiet(t *testing.T) {
 	c.Clear()
 	if n := strings.Count(out.String(), "\n"); n != 1 || c.Trouble() != "" || c.Err() != nil {
 		t.Errorf("%d lines, trouble %q after the end", n, c.Trouble())
+	}
+}
+
+// TestConditionThatComesAndGoes is logged a bounded number of times too, with an end for each beginning that was logged: a
+// processor that fails soon after each start is an outage, as one that does not start.
+func TestConditionThatComesAndGoes(t *testing.T) {
+	var out bytes.Buffer
+	c := NewCondition("it cannot work", slog.New(slog.NewTextHandler(&out, nil)), nil)
+	now := time.Unix(0, 0)
+	c.now = func() time.Time { return now }
+	for range 60 {
+		c.Fail(io.EOF)
+		c.Clear()
+		now = now.Add(time.Second)
+	}
+	begun, over := strings.Count(out.String(), "trying again"), strings.Count(out.String(), "over: ")
+	if begun != over || begun == 0 || begun > 6 {
+		t.Errorf("%d beginnings and %d ends in a minute:\n%s", begun, over, out.String())
+	}
+	out.Reset()
+	c.Fail(io.EOF)
+	for range 11 { // one that stays is said, though it was quiet at first
+		now = now.Add(time.Second)
+		c.Fail(io.EOF)
+	}
+	if n := strings.Count(out.String(), "trying again"); n != 1 {
+		t.Errorf("%d beginnings:\n%s", n, out.String())
 	}
 }
 

@@ -9,8 +9,9 @@
 //
 // Outages: whatever keeps a stage from its work is a Condition, with a stable type, and is tried again for ever; only
 // what would make results wrong ends the process (Final): state of other topics, a topic that was created again or has
-// other partitions. Clients do not tell of these in time, since they keep to the topic that they began with or know it by
-// its name alone, so the Monitor watches the topics.
+// other partitions; and a second process under the same instance name ends the first, since the two would throw each
+// other out for ever. Clients do not tell of changed topics in time, since they keep to the topic that they began with or
+// know it by its name alone, so the Monitor watches the topics.
 //
 // Holes: a fetch of what retention has deleted goes on silently where the log begins. The session knows the next offset
 // that it wants, so a log that begins behind it is a hole. The note of it travels as metadata of the very commit that

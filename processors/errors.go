@@ -53,17 +53,22 @@ func Errors(reg prometheus.Registerer) *prometheus.CounterVec {
 // other try mends that, and going on would count readings twice or not at all.
 var ErrTopicChanged = errors.New("a topic has changed under the pipeline")
 
+// ErrInstanceTaken: another process has joined the group under this one's instance name. If this one joined again, it
+// would throw the other one out, and so on: neither would work.
+var ErrInstanceTaken = errors.New("another process runs as this instance; give each one an instance and a state.dir of " +
+	"its own")
+
 // Final tells whether another try, or something that an operator does to the servers, does not mend an error: the
 // process ends with it.
 func Final(err error) bool {
-	return errors.Is(err, store.ErrForeignState) || errors.Is(err, ErrTopicChanged)
+	return isAny(err, store.ErrForeignState, ErrTopicChanged, ErrInstanceTaken)
 }
 
 // ErrorTypeOf returns the type of an error that stopped a processor or a client of the brokers, ErrorProcessor where it
 // has none of its own.
 func ErrorTypeOf(err error) string {
 	switch {
-	case Final(err), isAny(err, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID):
+	case isAny(err, store.ErrForeignState, ErrTopicChanged, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID):
 		return ErrorTopic
 	case isAny(err, refusals...):
 		return ErrorAuthorization

@@ -88,6 +88,9 @@ func (g *Group) Consume(ctx context.Context, topics []string, h sarama.ConsumerG
 		if err := g.stand.ahead(ctx); err != nil {
 			return fmt.Errorf("read the tables of %s ahead: %w", g.name, err)
 		}
+		if ctx.Err() != nil {
+			return nil // what has not joined moves nothing
+		}
 	}
 	client, err := kgo.NewClient(append(g.kafka.MemberOptions(g.name),
 		kgo.ConsumeTopics(topics...),
@@ -155,7 +158,7 @@ func (g *Group) poll(ctx context.Context, client *kgo.Client, cancel context.Can
 			case errors.Is(e.Err, ErrBatchTooLarge):
 				g.fetching.Fail(unreadable.add(e.Topic, e.Partition, e.Err))
 			case errors.Is(e.Err, kerr.FencedInstanceID):
-				cancel(fmt.Errorf("another process runs as instance %q: %w", g.kafka.Instance, e.Err))
+				cancel(fmt.Errorf("group %s, instance %q: %w", g.name, g.kafka.Instance, ErrInstanceTaken))
 			case errors.Is(e.Err, kerr.UnknownTopicID):
 				// The client holds on to the topic that it began with. The next processor looks at what there is now.
 				cancel(fmt.Errorf("topic %s was deleted, or created again: %w", e.Topic, e.Err))

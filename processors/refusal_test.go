@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,5 +107,52 @@ func TestRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// TestInstanceTaken: a process whose instance name another one has taken ends, and says why. It used to join again, which
+// threw the other one out, which joined again.
+func TestInstanceTaken(t *testing.T) {
+	k, cluster := brokerCluster(t)
+	cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = kerr.FencedInstanceID.Code
+		return resp, nil, true
+	})
+	if err := countingStage(t, k, t.TempDir()).Run(t.Context()); !errors.Is(err, ErrInstanceTaken) {
+		t.Fatal(err)
+	}
+}
+
+// TestMayNotSee: a topic that the user may not see is not said to be missing, and one whose settings it may not see is not
+// said to be right: what is missing is the right.
+func TestMayNotSee(t *testing.T) {
+	k, cluster := brokerCluster(t)
+	topics := DefaultTopics()
+	cluster.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		metadata := req.(*kmsg.MetadataRequest)
+		if len(metadata.Topics) != 1 || !metadata.IncludeTopicAuthorizedOperations {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic = metadata.Topics[0].Topic
+		switch *topic.Topic {
+		case string(topics.Rejects):
+			topic.ErrorCode = kerr.TopicAuthorizationFailed.Code
+		case string(topics.Raw):
+			topic.AuthorizedOperations = 1 << kmsg.ACLOperationDescribe
+		default:
+			topic.AuthorizedOperations = 1<<kmsg.ACLOperationDescribe | 1<<kmsg.ACLOperationDescribeConfigs
+		}
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	err := k.CheckAccess(t.Context(), topics.AccessToCheck())
+	if err == nil || !strings.Contains(err.Error(), "may not DESCRIBE_CONFIGS topic traffic-raw, "+
+		"DESCRIBE+DESCRIBE_CONFIGS topic traffic-rejects: grant it") {
+		t.Fatal(err)
 	}
 }

@@ -92,6 +92,8 @@ func (s *session) commitLoop() {
 func (s *session) commit(ctx context.Context) {
 	due := s.uncommitted()
 	if len(due) == 0 {
+		// Also after a session whose last commit failed: what that left is read again, and committed when it is done.
+		s.g.committing.Clear()
 		return
 	}
 	offsets := make(map[string]map[int32]kgo.EpochOffset)

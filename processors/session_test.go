@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -52,5 +53,30 @@ func TestPauseEndsWithTheSession(t *testing.T) {
 	s.held()
 	if paused() != 0 {
 		t.Error("a session that has ended pauses a partition")
+	}
+}
+
+// A commit that failed at the end of a session is no trouble of the next one, where nothing is left to commit: a member
+// that got no partitions, or quiet ones, would be unready for ever.
+func TestCommitTroubleEndsWithTheSession(t *testing.T) {
+	g := NewGroup(Kafka{}, "group", nil, slog.New(slog.DiscardHandler), nil)
+	g.committing.Fail(kerr.CoordinatorNotAvailable)
+	s := &session{g: g}
+	s.commit(t.Context())
+	if trouble := g.Trouble(); trouble != "" {
+		t.Error(trouble)
+	}
+}
+
+// Whoever handles a part of a batch must know as much as whoever handles all of it.
+func TestCutKeepsWhatIsKnown(t *testing.T) {
+	b := NewBatch("in", 3, []*kgo.Record{{Offset: 7}, {Offset: 8}, {Offset: 9}})
+	b.Unread = []Hole{{From: 2, To: 7}}
+	head, rest := b.cut(2)
+	if head.Last() != 8 || len(head.Records) != 2 || len(head.Unread) != 1 || head.Partition != 3 {
+		t.Errorf("head is %+v", head)
+	}
+	if rest.Last() != 9 || len(rest.Records) != 1 || len(rest.Unread) != 1 {
+		t.Errorf("rest is %+v", rest)
 	}
 }

@@ -145,7 +145,7 @@ func (s *Stage) once(ctx context.Context, log *slog.Logger) error {
 	engine := store.NewEngine(opts, transport)
 	defer engine.Close()
 	if s.Standby {
-		group.stand = newStandby(s.Kafka, adm, table, partitions, engine.OpenStandby, log)
+		group.stand = newStandby(s.Kafka, adm, table, partitions, engine.OpenStandby, log, s.Metrics)
 	}
 
 	proc, err := goka.NewProcessor(s.Kafka.Brokers, s.graph(engine, group),

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -35,6 +37,7 @@ type standby struct {
 	partitions int32
 	open       func(partition int32) (*store.Standby, error)
 	log        *slog.Logger
+	trouble    *Condition // it does not follow all that it should
 
 	stop    context.CancelFunc
 	stopped chan struct{}            // closed when nobody follows
@@ -52,10 +55,12 @@ const standbyRetry = 10 * time.Second
 
 func newStandby(
 	k Kafka, adm *kadm.Client, topic string, partitions int, open func(int32) (*store.Standby, error), log *slog.Logger,
+	reg prometheus.Registerer,
 ) *standby {
 	return &standby{
 		kafka: k, adm: adm, topic: topic, partitions: int32(partitions), open: open, log: log,
-		tables: make(map[int32]*store.Standby), moved: make(chan struct{}),
+		trouble: NewCondition(fmt.Sprintf("the standby of %s cannot follow all of it", topic), log, reg),
+		tables:  make(map[int32]*store.Standby), moved: make(chan struct{}),
 	}
 }
 
@@ -173,7 +178,7 @@ func (s *standby) openAll(parts []int32) {
 		}
 		t, err := s.open(p)
 		if err != nil {
-			s.log.Warn("a partition has no standby; it is tried again", "partition", p, "error", err, "in", standbyRetry)
+			s.trouble.Fail(fmt.Errorf("partition %d: %w", p, err))
 			continue
 		}
 		s.tables[p] = t
@@ -211,6 +216,51 @@ func (s *standby) read(ctx context.Context, wanted int) {
 		<-ctx.Done()
 		return
 	}
+	client, err := s.reader()
+	if err != nil {
+		s.trouble.Fail(err)
+		retry.Reset(standbyRetry)
+		<-ctx.Done()
+		return
+	}
+	defer s.closing.Go(client.Close) // it says good-bye to the brokers; nobody has to wait for that
+	// A partition that cannot be followed is not fetched either until it is tried again: whoever waits for all of them
+	// does not wait for it, and its batches are not unpacked in vain.
+	giveUp := func(p int32, err error) {
+		s.trouble.Fail(fmt.Errorf("partition %d: %w", p, err))
+		client.PauseFetchPartitions(map[string][]int32{s.topic: {p}})
+		s.drop(p)
+		retry.Reset(standbyRetry)
+	}
+	for ctx.Err() == nil {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return // what was fetched comes again
+		}
+		failed := false
+		fetches.EachError(func(_ string, p int32, err error) {
+			switch {
+			case errors.Is(err, errUnpackLater):
+			case errors.Is(err, ErrBatchTooLarge):
+				giveUp(p, err)
+			default:
+				failed = true
+				s.trouble.Fail(fmt.Errorf("partition %d: %w", p, err))
+			}
+		})
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if err := s.apply(f); err != nil {
+				giveUp(f.Partition, err)
+			}
+		})
+		if !failed && len(s.tables) == wanted {
+			s.trouble.Clear()
+		}
+	}
+}
+
+// reader returns a consumer that begins where the tables are.
+func (s *standby) reader() (*kgo.Client, error) {
 	from := make(map[int32]kgo.Offset, len(s.tables))
 	for p, t := range s.tables {
 		from[p] = kgo.NewOffset().At(t.Next())
@@ -223,28 +273,9 @@ func (s *standby) read(ctx context.Context, wanted int) {
 		kgo.FetchMaxWait(fetchWait),
 	)...)
 	if err != nil {
-		s.log.Warn("there is no standby; it is tried again", "error", err, "in", standbyRetry)
-		retry.Reset(standbyRetry)
-		<-ctx.Done()
-		return
+		return nil, fmt.Errorf("consumer: %w", err)
 	}
-	defer s.closing.Go(client.Close) // it says good-bye to the brokers; nobody has to wait for that
-	for ctx.Err() == nil {
-		fetches := client.PollFetches(ctx)
-		fetches.EachError(func(_ string, p int32, err error) {
-			if ctx.Err() == nil {
-				s.log.Warn("the standby's fetch failed, will be tried again", "partition", p, "error", err)
-			}
-		})
-		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-			if err := s.apply(f); err != nil {
-				s.log.Warn("a partition has no standby; it is tried again",
-					"partition", f.Partition, "error", err, "in", standbyRetry)
-				s.drop(f.Partition)
-				retry.Reset(standbyRetry)
-			}
-		})
-	}
+	return client, nil
 }
 
 func (s *standby) apply(f kgo.FetchTopicPartition) error {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/store"
 )
@@ -141,6 +144,20 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// standbyEngine returns an engine of the dedup group, to open standbys with.
+func standbyEngine(t *testing.T, k Kafka) *store.Engine {
+	t.Helper()
+	opts := store.DefaultOptions()
+	opts.Group, opts.Table, opts.Dir = string(DedupGroup), string(DedupTable), t.TempDir()
+	transport, err := store.NewKafkaTransport(1_000_000, nil, opts.RecordBytesMax, k.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := store.NewEngine(opts, transport)
+	t.Cleanup(engine.Close)
+	return engine
+}
+
 // A partition that cannot be opened costs itself its standby, and nothing else.
 func TestStandbyFails(t *testing.T) {
 	k, adm := sharedBroker(t)
@@ -150,20 +167,13 @@ func TestStandbyFails(t *testing.T) {
 	verifyOut(t, k, keys, each)
 	a.stop(t, nil)
 
-	opts := store.DefaultOptions()
-	opts.Group, opts.Table, opts.Dir = string(DedupGroup), string(DedupTable), t.TempDir()
-	transport, err := store.NewKafkaTransport(1_000_000, nil, opts.RecordBytesMax, k.Options()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine := store.NewEngine(opts, transport)
-	defer engine.Close()
-	s := newStandby(k, adm, opts.Table, 5, func(p int32) (*store.Standby, error) {
+	engine := standbyEngine(t, k)
+	s := newStandby(k, adm, string(DedupTable), 5, func(p int32) (*store.Standby, error) {
 		if p == broken {
 			return nil, errors.New("no space left on device")
 		}
 		return engine.OpenStandby(p)
-	}, logger(t))
+	}, logger(t), nil)
 	defer s.close()
 	if err := s.ahead(t.Context()); err != nil {
 		t.Fatal(err)
@@ -173,6 +183,35 @@ func TestStandbyFails(t *testing.T) {
 		if next, ok := at[p]; ok == (p == broken) || ok && next != end {
 			t.Errorf("partition %d: %d, %v; the changelog ends at %d", p, next, ok, end)
 		}
+	}
+}
+
+// A changelog with a batch that is not unpacked costs its partition the standby; it is asked for again after a while, and
+// not at once and for ever.
+func TestStandbyBeforeHugeBatch(t *testing.T) {
+	k, adm := sharedBroker(t)
+	const broken = 2
+	crowd := make([]*kgo.Record, 20_000)
+	for i := range crowd {
+		crowd[i] = &kgo.Record{Topic: string(DedupTable), Partition: broken, Key: []byte("hostile")}
+	}
+	packedTogether(t, k, crowd)
+	k.BatchBytesMax = 1 << 20
+	reg := prometheus.NewRegistry()
+	s := newStandby(k, adm, string(DedupTable), 5, standbyEngine(t, k).OpenStandby, logger(t), reg)
+	defer s.close()
+	if err := s.ahead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.position()[broken]; ok || len(s.position()) != 4 {
+		t.Errorf("it follows %v", s.position())
+	}
+	if trouble := s.trouble.Trouble(); !strings.Contains(trouble, "kafka.batchBytesMax") {
+		t.Errorf("trouble: %q", trouble)
+	}
+	var m dto.Metric
+	if err := Errors(reg).WithLabelValues(ErrorBatch).Write(&m); err != nil || m.GetCounter().GetValue() != 1 {
+		t.Errorf("it was met %v times, %v", m.GetCounter().GetValue(), err)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"gantry/store"
 )
 
 // Conditions of topics that the brokers do not answer with an error of their own.
@@ -103,9 +105,8 @@ func (w *topicWatch) judgeTopic(u TopicUse, d kadm.TopicDetail) error {
 	if was, known := w.ids[u.Topic]; !known {
 		w.ids[u.Topic] = d.ID
 	} else if was != d.ID {
-		return fmt.Errorf("%w: %s was deleted and created again (id %v, was %v). Its offsets start anew, so everything made "+
-			"from it must too: stop every process, delete the consumer groups, the tables, the other topics and state.dir, "+
-			"set another archive.url, and run gantry topics create", ErrTopicChanged, u.Topic, d.ID, was)
+		return fmt.Errorf("%w: topic %s was deleted and created again (id %v, was %v): %s",
+			ErrTopicChanged, u.Topic, d.ID, was, store.StartAnew)
 	}
 	if n := len(d.Partitions); n != w.partitions {
 		return partitionsError(u.Topic, n, w.partitions)

@@ -24,6 +24,10 @@ type Binding struct {
 
 const bindingFile = "binding.json"
 
+// StartAnew says what is to be done about a topic that was deleted and created again.
+const StartAnew = "its offsets start anew, so everything made from it must too: stop every process, delete the consumer " +
+	"groups, the tables, the other topics and state.dir, set another archive.url, and run gantry topics create"
+
 // Bind ties the state folder of a group to b when the folder is new, and otherwise refuses one that is tied to
 // something else, with an ErrForeignState that says what to do.
 func Bind(dir string, b Binding) error {
@@ -53,9 +57,8 @@ func Bind(dir string, b Binding) error {
 	}
 	for _, topic := range topicNames(b) {
 		if was, is := have.TopicIDs[topic], b.TopicIDs[topic]; was != is {
-			return fmt.Errorf("%w: %s was written for another topic %s (id %s, now %s): it was deleted and created again. "+
-				"Its offsets start anew, so state, table and groups must too: delete the folder, and create the group's "+
-				"topics under new names", ErrForeignState, dir, topic, was, is)
+			return fmt.Errorf("%w: since %s was written, topic %s was deleted and created again (id %s, was %s): %s",
+				ErrForeignState, dir, topic, is, was, StartAnew)
 		}
 	}
 	return nil

@@ -29,13 +29,13 @@ func TestBind(t *testing.T) {
 			"input created again",
 			Binding{"c1", map[string]string{"in": "id-new", "table": "id-table"}},
 			true,
-			[]string{"topic in ", "id-in", "id-new", "delete the folder"},
+			[]string{"topic in ", "id-in", "id-new", "state.dir"},
 		},
 		{
 			"table created again",
 			Binding{"c1", map[string]string{"in": "id-in", "table": "id-new"}},
 			true,
-			[]string{"topic table ", "new names"},
+			[]string{"topic table ", "gantry topics create"},
 		},
 		{ // what has applied offsets of one input would drop records of another as repeats
 			"one input more",

@@ -63,9 +63,16 @@ func readOffsets(db *leveldb.DB) (keys [][]byte, lowest int64, err error) {
 	return keys, lowest, it.Error()
 }
 
-// Open opens LevelDB and reads the stored offset. State is a copy of the changelog, so a folder that LevelDB finds
-// damaged is emptied, to be recovered.
+// Open opens LevelDB and reads the stored offset, which must not lie beyond the changelog (ErrAhead). State is a copy of
+// the changelog, so a folder that LevelDB finds damaged is emptied, to be recovered.
 func (t *Table) Open() error {
+	if t.end != nil {
+		end, err := t.end()
+		if err != nil {
+			return fmt.Errorf("end of the changelog: %w", err)
+		}
+		t.due = end
+	}
 	err := t.openDB()
 	if isDamage(err) {
 		if err := os.RemoveAll(t.dir); err != nil {
@@ -89,6 +96,11 @@ func (t *Table) openDB() error {
 	if err != nil {
 		_ = db.Close()
 		return fmt.Errorf("read the offset of the state in %s: %w", t.dir, err)
+	}
+	if t.end != nil && offset >= t.due {
+		_ = db.Close()
+		return fmt.Errorf("state in %s holds changelog offset %d, the changelog ends at %d: %w; the brokers have lost its "+
+			"end, or the folder is of another cluster: stop the process and delete the folder", t.dir, offset, t.due, ErrAhead)
 	}
 	t.db, t.storedAt, t.offset = db, keys, offset
 	return nil

@@ -34,6 +34,13 @@
 // stranger's records, the owner's own disk would never see them; if the last record won, applied contributions would
 // vanish, although every output and offset looks complete.
 //
+// Recovery ends, also while somebody else writes. It is over when it has read what the changelog held when the table was
+// opened. A record of a paused instance that comes later lies behind the offset that is stored, so it is met in one of two
+// ways: by this process's first own write, which is then not contiguous, or by the next recovery, which begins with it.
+// Were the end asked for when recovery is over, an instance that writes once in the time of a recovery would make every
+// one fail; were it not proved at all, a consumer that goka lost half-way would pass for a finished one, and the lane
+// would compute from a state of which a part is missing.
+//
 // A takeover loses nothing and need not read the changelog. A Standby follows the changelog of a partition that another
 // process owns, and only reads: it has no lane, and the end of recovery, with which one starts and overwritten keys are
 // written again, is declared by goka alone, for a partition that was assigned. At any moment it is what a recovery that

@@ -37,7 +37,8 @@ type Options struct {
 	Decode func([]byte) (State, error) // the bytes may be kept by nobody
 	// Mark is told that everything before next of an input's partition is done. It must not block.
 	Mark func(input int, partition int32, next int64)
-	// TableEnd returns the end offset of a partition of the changelog, to prove that recovery has read all of it.
+	// TableEnd returns the end offset of a partition of the changelog. It is asked when a table is opened, to prove that
+	// recovery has read all that there was.
 	TableEnd func(partition int32) (int64, error)
 
 	Linger         time.Duration // a round is closed this often

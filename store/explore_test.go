@@ -106,7 +106,8 @@ type world struct {
 	owner     *instance
 	others    []*instance // paused or gone; what they had sent may still arrive
 	disks     []*disk
-	stale     *disk // an older copy of the owner's disk
+	stale     *disk  // an older copy of the owner's disk
+	meanwhile func() // what happens during the next recovery, behind what it reads
 
 	watcher     *watcher
 	watching    *rand.Rand // what the watcher does
@@ -155,6 +156,10 @@ func (w *world) start(d *disk) {
 		r := w.logs[topicTable][off]
 		must(w.t, i.table.Set(r.key, []byte(r.value)))
 		must(w.t, i.table.SetOffset(off))
+	}
+	if f := w.meanwhile; f != nil {
+		w.meanwhile = nil
+		f()
 	}
 	must(w.t, i.table.MarkRecovered())
 	lane, err := i.engine.Lane(0)
@@ -358,6 +363,19 @@ var faults = []fault{
 		must(w.t, w.owner.table.Flush())
 		w.crash()
 		w.start(first.disk)
+	}},
+	{"paused, taken over, writes while the other recovers", func(w *world) {
+		first := w.owner
+		w.pause()
+		w.meanwhile = func() {
+			first.closeRound()
+			for first.deliver(topicOut) || first.ack(topicOut) {
+			}
+			first.lane.sendReleased()
+			for first.deliver(topicTable) {
+			}
+		}
+		w.start(w.newDisk())
 	}},
 	{"an output fails for good, later ones do not", func(w *world) {
 		fl := w.owner.sent[topicOut]

@@ -23,7 +23,13 @@ func (e *Engine) StorageBuilder() storage.Builder {
 func (e *Engine) openTable(partition int32) *Table {
 	var end func() (int64, error)
 	if e.opts.TableEnd != nil {
-		end = func() (int64, error) { return e.opts.TableEnd(partition) }
+		end = func() (int64, error) {
+			n, err := e.opts.TableEnd(partition)
+			if err != nil {
+				e.Fail(fmt.Errorf("end of partition %d of %s: %w", partition, e.opts.Table, err)) // goka makes a text of it
+			}
+			return n, err
+		}
 	}
 	t := e.newTable(partition, end, e.Fail)
 	t.recovered = func(t *Table) error { return e.startLane(partition, t) }

@@ -17,6 +17,9 @@ import (
 // ErrAhead: the local state has read further than the changelog reaches, so the two do not belong together.
 var ErrAhead = errors.New("the local state is ahead of the changelog")
 
+// errUnrecovered: goka says that the changelog is read, and it is not.
+var errUnrecovered = errors.New("the changelog was not read to its end")
+
 var errTableClosed = errors.New("the table is closed")
 
 // noOffset is the stored offset of a table that has read nothing.
@@ -31,6 +34,7 @@ const noOffset = -1
 type Table struct {
 	dir    string
 	end    func() (int64, error) // end offset of the changelog partition; nil where nobody knows
+	due    int64                 // the end when the table was opened, up to which recovery has to read
 	flushD time.Duration
 	fail   func(error)
 	omit   omit
@@ -280,11 +284,17 @@ func (t *Table) SetOffset(offset int64) error {
 	return nil
 }
 
-// MarkRecovered ends recovery. goka takes a closed consumer for a finished one, so the end is proved here: the last
-// record of the changelog has been read.
+// MarkRecovered ends recovery. goka takes a closed consumer for a finished one, so it is proved here that everything was
+// read that the changelog held when the table was opened. What was appended since is not asked for: a paused instance
+// that writes meanwhile would make each recovery fail for as long as it writes. Its records lie behind what is stored, so
+// the first one that this process writes is not contiguous (ErrOvertaken), and where it writes none, the next recovery
+// begins with them.
 func (t *Table) MarkRecovered() error {
-	if err := t.reachedEnd(); err != nil {
-		return err
+	t.mu.RLock()
+	have := t.offset
+	t.mu.RUnlock()
+	if have < t.due-1 {
+		return fmt.Errorf("recovery of %s stopped at offset %d of %d: %w", t.dir, have, t.due-1, errUnrecovered)
 	}
 	t.life.Lock()
 	defer t.life.Unlock()
@@ -296,27 +306,6 @@ func (t *Table) MarkRecovered() error {
 	}
 	if t.recovered != nil {
 		return t.recovered(t)
-	}
-	return nil
-}
-
-func (t *Table) reachedEnd() error {
-	if t.end == nil {
-		return nil
-	}
-	end, err := t.end()
-	if err != nil {
-		return fmt.Errorf("end of the changelog: %w", err)
-	}
-	have, err := t.GetOffset(noOffset)
-	switch {
-	case err != nil:
-		return err
-	case have >= end:
-		return fmt.Errorf("state in %s holds changelog offset %d, the changelog ends at %d: %w; "+
-			"if its topic was re-created, delete the folder", t.dir, have, end, ErrAhead)
-	case have < end-1:
-		return fmt.Errorf("recovery of %s ended at offset %d of %d", t.dir, have, end-1)
 	}
 	return nil
 }

@@ -147,12 +147,19 @@ func (d differences) String() string {
 var errDiffer = errors.New("the topics are not as they should be")
 
 func (c *cli) checkTopics(cmd *cobra.Command) error {
-	l, _, adm, err := c.admin(cmd)
+	l, k, adm, err := c.admin(cmd)
 	if err != nil {
 		return err
 	}
 	defer adm.Close()
-	diffs, err := processors.CheckTopics(cmd.Context(), adm, app.TopicsOf(&l.Config).Specs(false))
+	topics := app.TopicsOf(&l.Config)
+	ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
+	defer cancel()
+	// Without the right to see a topic it would be said to be missing, and one whose settings are hidden to be right.
+	if err := k.CheckAccess(ctx, topics.AccessToCheck()); err != nil {
+		return err
+	}
+	diffs, err := processors.CheckTopics(ctx, adm, topics.Specs(false))
 	if err != nil {
 		return err
 	}

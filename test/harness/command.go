@@ -66,7 +66,7 @@ func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GANTRY_") })
 }
 
-// Process is a gantry that runs by itself, in an empty folder.
+// Process is a command that runs by itself.
 type Process struct {
 	Name    string
 	Cmd     *exec.Cmd
@@ -76,10 +76,31 @@ type Process struct {
 	Exited  chan struct{} // closed when it has
 }
 
-// Launch starts a process, which is killed at the end of the test. Its log is printed where the test has failed.
+// Launch starts a gantry in an empty folder, as Start does.
 func Launch(t *testing.T, name string, env []string, args ...string) *Process {
 	t.Helper()
-	p := launch(t, name, nil, env, args)
+	return Start(t, name, command(t, env, args))
+}
+
+// LaunchTo starts a gantry with its log in a file, and otherwise as Launch does.
+func LaunchTo(t *testing.T, name string, log *os.File, env []string, args ...string) *Process {
+	t.Helper()
+	cmd := command(t, env, args)
+	cmd.Stderr = log
+	return start(t, name, cmd)
+}
+
+func command(t *testing.T, env, args []string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(Gantry(t), args...)
+	cmd.Dir, cmd.Env = t.TempDir(), append(environ(), env...)
+	return cmd
+}
+
+// Start starts a command, which is killed at the end of the test. Its log is printed where the test has failed.
+func Start(t *testing.T, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := start(t, name, cmd)
 	t.Cleanup(func() { // after the process has ended: cleanups run from the last to the first
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", name, p.Log.String())
@@ -88,18 +109,12 @@ func Launch(t *testing.T, name string, env []string, args ...string) *Process {
 	return p
 }
 
-// LaunchTo starts a process with its log in a file, and otherwise as Launch does.
-func LaunchTo(t *testing.T, name string, log *os.File, env []string, args ...string) *Process {
+func start(t *testing.T, name string, cmd *exec.Cmd) *Process {
 	t.Helper()
-	return launch(t, name, log, env, args)
-}
-
-func launch(t *testing.T, name string, log *os.File, env, args []string) *Process {
-	t.Helper()
-	p := &Process{Name: name, Cmd: exec.Command(Gantry(t), args...), Exited: make(chan struct{})}
-	p.Cmd.Dir, p.Cmd.Env, p.Cmd.Stdout, p.Cmd.Stderr = t.TempDir(), append(environ(), env...), &p.Out, &p.Log
-	if log != nil {
-		p.Cmd.Stderr = log
+	p := &Process{Name: name, Cmd: cmd, Exited: make(chan struct{})}
+	cmd.Stdout = &p.Out
+	if cmd.Stderr == nil {
+		cmd.Stderr = &p.Log
 	}
 	p.Started = time.Now()
 	if err := p.Cmd.Start(); err != nil {

@@ -45,7 +45,8 @@ detach() {
 java_server() {
 	local name=$1 heap=$2
 	shift 2
-	detach "$name" java "-Xmx$heap" -XX:+UseSerialGC "-Djava.io.tmpdir=$dir/tmp" "$@"
+	# shellcheck disable=SC2086
+	detach "$name" java "-Xmx$heap" $JVM_FLAGS "-Djava.io.tmpdir=$dir/tmp" "$@"
 }
 
 # wait_ready waits until NAME answers, and says how long it took.

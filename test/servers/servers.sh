@@ -13,9 +13,9 @@
 #   servers.sh status            what runs
 #   servers.sh env               the settings of gantry that reach these servers
 #
-# Names are kafka, registry, namenode and datanode. Settings by environment, with their defaults below: ports, heaps and
-# the folder SERVERS_DIR, which holds everything that is written. Ports lie below the range from which the kernel takes
-# those of outgoing connections, so that none of these is in the way of a restart.
+# Names are kafka, registry, namenode and datanode. Settings by environment, with their defaults below: ports, heaps,
+# flags of the JVMs, and the folder SERVERS_DIR, which holds everything that is written. Ports lie below the range from
+# which the kernel takes those of outgoing connections, so that none of these is in the way of a restart.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -31,6 +31,7 @@ HDFS_DATA_PORT=${HDFS_DATA_PORT:-18066}
 HDFS_DATA_IPC_PORT=${HDFS_DATA_IPC_PORT:-18067}
 HDFS_DATA_HTTP_PORT=${HDFS_DATA_HTTP_PORT:-18064}
 HDFS_HEAP=${HDFS_HEAP:-256m}
+JVM_FLAGS=${JVM_FLAGS:--XX:+UseSerialGC}
 
 mkdir -p "$SERVERS_DIR"
 dir=$(cd "$SERVERS_DIR" && pwd)

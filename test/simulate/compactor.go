@@ -20,7 +20,7 @@ func (w *world) newCompactor(p *process) *compactor {
 func (c *compactor) run() {
 	ctx := context.Background()
 	opts := archive.DefaultCompactOptions()
-	opts.FanIn = 2 // so that it merges in several passes
+	opts.FanIn = 4 // so that it merges in several passes
 	opts.Now, opts.Rand = c.w.now, c.w.bytes()
 	compact, err := archive.NewCompactor(ctx, c.fs, opts)
 	if err != nil {

@@ -43,8 +43,8 @@ type arrival struct {
 	misrouted bool
 }
 
-// drawFeed draws what arrives at traffic-raw: the metadata of each sensor, mostly before its readings, and readings with
-// everything that verdicts know.
+// drawFeed draws what arrives at traffic-raw: the metadata of each sensor, mostly before its readings, and readings
+// with everything that verdicts know.
 func (w *world) drawFeed(n int) []*arrival {
 	var feed []*arrival
 	at := w.clock

@@ -35,18 +35,20 @@ const (
 	namedInputs        = "inputs of the commit alone"
 )
 
-// takeOut takes a mechanism out. Archivers take part where they have to do with it.
+// ofStages tells whether a mechanism is one of the stages, which are there without archivers too.
+func ofStages(mechanism string) bool {
+	return mechanism == numbersFilter || slices.Contains(store.Mechanisms(), mechanism)
+}
+
+// takeOut takes a mechanism out. Those of the archive are taken out of the file system that its writers see.
 func (w *world) takeOut(mechanism string) error {
-	w.archiving = false
 	switch {
 	case !slices.Contains(Mechanisms(), mechanism):
 		return fmt.Errorf("no mechanism %q: there are %q", mechanism, Mechanisms())
-	case slices.Contains(store.Mechanisms(), mechanism):
-		w.engineWithout = mechanism
 	case mechanism == numbersFilter:
 		w.handlers[windowRole] = unfiltered{w.handlers[windowRole]}
-	default:
-		w.archiving = true
+	case ofStages(mechanism):
+		w.engineWithout = mechanism
 	}
 	return nil
 }

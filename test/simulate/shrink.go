@@ -38,6 +38,9 @@ func (o Options) Command() string {
 	if o.Steps != 0 {
 		c += fmt.Sprintf(" STEPS=%d", o.Steps)
 	}
+	if o.Stages {
+		c += " STAGES=1"
+	}
 	if o.Without != "" {
 		c += fmt.Sprintf(" WITHOUT='%s'", o.Without)
 	}

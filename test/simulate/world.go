@@ -21,6 +21,7 @@ type Options struct {
 	Seed    uint64
 	Mask    Mask   // faults that do not happen
 	Steps   int    // after so many steps healing begins; 0: when the seed says
+	Stages  bool   // the stages alone, without archivers
 	Without string // one of Mechanisms that is taken out, "" for none
 	Story   bool   // keep the story
 }
@@ -94,7 +95,7 @@ func newWorld(o Options) *world {
 	if o.Steps > 0 {
 		w.steps = o.Steps
 	}
-	w.archiving = w.some(3) > 0
+	w.archiving = w.some(2) == 0 && !o.Stages
 	w.flushRows = 4 + w.some(20)
 	w.handlers = newHandlers()
 	if o.Without != "" {
@@ -211,7 +212,9 @@ func (w *world) day(r role, part int32) {
 	}
 	for range 2 { // a lane that was overtaken starts once more
 		if l := p.stages[r].lanes[part]; l != nil {
-			l.recover(everything)
+			if !l.recovered {
+				l.recover(everything)
+			}
 			p.stages[r].drain(l)
 		}
 		p.stages[r].rebuild()

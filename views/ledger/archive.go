@@ -139,7 +139,8 @@ func (a *Archive) Event(r *kgo.Record) {
 			return
 		}
 		row := rawRow(&e.Reading, source)
-		a.want(r, a.rawIdentity(&row), a.rawContent(&row), next(&a.sensor(row.SensorID).reading, e.Reading.Sequence))
+		a.want(r, a.rawIdentity(&row), a.rawContent(&row),
+			a.next(r, &a.sensor(row.SensorID).reading, e.Reading.Sequence))
 	case codecs.KindWindow:
 		text, _ := header(r, codecs.HeaderOrdinal)
 		ordinal, err := strconv.ParseInt(text, 10, 64)
@@ -147,7 +148,7 @@ func (a *Archive) Event(r *kgo.Record) {
 			return
 		}
 		row := aggregateRow(&e.Window)
-		required := next(&a.sensor(row.SensorID).window, ordinal)
+		required := a.next(r, &a.sensor(row.SensorID).window, ordinal)
 		a.want(r, a.windowIdentity(&row), a.windowContent(&row), required)
 		if required {
 			a.supersede(r, &row)
@@ -177,9 +178,12 @@ func (a *Archive) supersede(r *kgo.Record, row *archive.AggregateRow) {
 
 func (s *ArchiveSpan) contains(offset int64) bool { return s.read().contains(offset) }
 
-// next tells whether number n is the one that follows the last. The first one that is retained is a beginning.
-func next(last *int64, n int64) bool {
-	if *last != 0 && n != *last+1 {
+// next tells whether number n, of a record, is the one that follows the last. Where retention has deleted what was
+// before, the first one that is retained is a beginning; elsewhere it may stand beyond a gap, where those before it
+// failed.
+func (a *Archive) next(r *kgo.Record, last *int64, n int64) bool {
+	begins := *last == 0 && a.spans[r.Partition].Start > 0
+	if n != *last+1 && !begins {
 		return false
 	}
 	*last = n
