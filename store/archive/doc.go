@@ -39,7 +39,8 @@
 //     the newest, is one that nobody looks at, also if A dies before step 3; it is the next to be pruned.
 //   - … and read. B lists the intents and pauses before it reads the newest; the chain moves on, the name is pruned, and
 //     A, who slept through that, creates it anew. B would finish A's intent. So what was read counts only if a listing
-//     afterwards still shows it as the newest: the newest is never pruned, so that it has always been the same.
+//     afterwards still shows it as the newest: the newest is never pruned, so that it has always been the same. This
+//     holds for whoever reads the newest intents: archivers, compactors, and Extents.
 //   - Leftovers are swept. A writes its temporary files and pauses; B, opening the partition, removes files that no
 //     intent names; A creates the intent, and its files are gone. So only files that start at or before the start of
 //     the newest intent are swept: their writer cannot win any more.
@@ -116,7 +117,9 @@
 // one that counted twice would not have been noticed. Reading a file that was just merged fails, as files that are gone
 // do.
 //
-// A damaged sealed file is not merged into the next generation: its SHA-256 is compared first. Rows that should be
+// A damaged sealed file is not merged into the next generation: its SHA-256 is compared first; and where it is gone,
+// nothing is merged without it. A merged file that somebody puts back doubles its rows for readers; since inputs go
+// before the merged file comes, ReadArchived can tell it from one that is on its way out (Strays). Rows that should be
 // there once and are there twice end a compaction with an error, and so does a data file that Gantry did not write.
 //
 // # One topic
