@@ -38,7 +38,7 @@ func newMembers(c *cli) *cobra.Command {
 				"for the end of its session, and prints who has them now. Stop its process first: one that runs joins again,\n" +
 				"which costs its partitions a short pause and is reported with exit code 1. A process that is stopped with\n" +
 				"SIGUSR1, or runs with leaveOnStop, removes itself.",
-			Example: "  systemctl stop gantry@2 && gantry members remove gantry-2",
+			Example: "  gantry members remove gantry-2",
 			Args:    cobra.ExactArgs(1),
 			RunE:    func(cmd *cobra.Command, args []string) error { return c.removeMember(cmd, args[0]) },
 		},

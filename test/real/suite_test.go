@@ -18,12 +18,19 @@ import (
 // The end-to-end tests of the embedded servers, unchanged. All share the one cluster.
 var realSuite = &suite.Suite{Install: install, Copies: copies, Alone: true}
 
-func TestMetrLA(t *testing.T)        { realSuite.MetrLA(t) }
-func TestPortal(t *testing.T)        { realSuite.Portal(t) }
-func TestGroup(t *testing.T)         { realSuite.Group(t) }
-func TestRestart(t *testing.T)       { realSuite.Restart(t) }
-func TestStopUnderLoad(t *testing.T) { realSuite.StopUnderLoad(t) }
-func TestVerifyCopies(t *testing.T)  { realSuite.VerifyCopies(t) }
+func TestMetrLA(t *testing.T)        { onServers(t).MetrLA(t) }
+func TestPortal(t *testing.T)        { onServers(t).Portal(t) }
+func TestGroup(t *testing.T)         { onServers(t).Group(t) }
+func TestRestart(t *testing.T)       { onServers(t).Restart(t) }
+func TestStopUnderLoad(t *testing.T) { onServers(t).StopUnderLoad(t) }
+func TestVerifyCopies(t *testing.T)  { onServers(t).VerifyCopies(t) }
+
+// onServers skips the test without servers, before it begins what others go on with.
+func onServers(t *testing.T) *suite.Suite {
+	t.Helper()
+	brokers(t)
+	return realSuite
+}
 
 // deployment is what is on the cluster: a pipeline in this process with static members, and a feed beside it.
 type deployment struct{ config config.Config }
