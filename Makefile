@@ -29,7 +29,7 @@ test: ## Run every test that needs nothing but Go
 	$(GO) test -timeout 20m ./...
 
 test-race: ## Run the tests of the packages with shared memory under the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(RACY)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $(RACY)
 
 lint: ## Vet, and staticcheck
 	$(GO) vet ./...
