@@ -407,3 +407,31 @@ func (in *installation) half(ctx context.Context, before func(), then func(*batc
 	}
 	then(&b)
 }
+
+// Batches that do not all fit into the memory of one fetch come with the next ones, and nothing is missed.
+func TestListWithinMemory(t *testing.T) {
+	p := processorstest.New(t, true)
+	p.TakeMessages(1 << 20)
+	p.Kafka.BatchBytesMax = 1 << 20
+	const rejects = 40
+	for i := range int64(rejects) {
+		p.ProduceCompressed(&kgo.Record{
+			Topic: string(p.Topics.Rejects), Partition: int32(i) % int32(p.Topics.Partitions), Value: make([]byte, 300<<10),
+			Headers: []kgo.RecordHeader{
+				processorstest.Header(codecs.HeaderSource, codecs.Source{Topic: string(p.Topics.Raw), Offset: i}.String()),
+				processorstest.Header(codecs.HeaderReceivedAt, "1"),
+				processorstest.Header(codecs.HeaderReason, validate.ReasonUndecodable.String()),
+			},
+		})
+	}
+	q := open(t, p)
+	s, err := q.Select(t.Context(), Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	err = q.List(t.Context(), s, func(Entry) error { listed++; return nil })
+	if err != nil || s.Rejects != rejects || listed != rejects {
+		t.Errorf("%d of %d rejects selected, %d listed: %v", s.Rejects, rejects, listed, err)
+	}
+}

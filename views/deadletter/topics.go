@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gantry/processors"
 )
 
 // spans are what is read of a topic, by partition.
@@ -148,7 +150,7 @@ func (q *Queue) poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, erro
 	if limited.Err() != nil {
 		return nil, context.Cause(limited)
 	}
-	err := fetches.Err()
+	err := processors.FetchErr(fetches)
 	if errors.Is(err, kerr.OffsetOutOfRange) {
 		err = fmt.Errorf("retention has deleted what was being read, try again: %w", err)
 	}
