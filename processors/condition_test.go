@@ -161,8 +161,8 @@ func TestTopicWatch(t *testing.T) {
 		{"not to be seen", kadm.TopicDetail{Err: kerr.TopicAuthorizationFailed}, ErrorAuthorization, false, "topic t"},
 	} {
 		w := &topicWatch{
-			uses: []TopicUse{{Topic: "gone"}, {Topic: "t", Read: true, Write: true}}, partitions: 2,
-			insync: map[string]int{"t": 1},
+			needs:      []Access{topicAccess("gone"), topicAccess("t", kadm.OpRead, kadm.OpWrite)},
+			partitions: 2, insync: map[string]int{"t": 1},
 		}
 		other := watched(9, 2, 1)
 		before := w.judge(kadm.TopicDetails{"gone": other, "t": watched(1, 2, 1)})
@@ -180,6 +180,26 @@ func TestTopicWatch(t *testing.T) {
 		}
 		if err := w.judge(kadm.TopicDetails{"t": tt.topic}); tt.final && !Final(err) {
 			t.Errorf("%s: %v hides what is final", tt.name, err)
+		}
+	}
+}
+
+// Whatever a process does, a user that has what Topics.Access names for it is missed nothing by the watch.
+func TestWatchWantsWhatAccessNames(t *testing.T) {
+	topics := DefaultTopics()
+	topics.Keyed = false
+	for bits := range 16 {
+		u := Uses{Dedup: bits&1 > 0, Window: bits&2 > 0, Archive: bits&4 > 0, Serve: bits&8 > 0}
+		m := new(Monitor)
+		m.Watch(topics.Access(u), topics.Partitions)
+		details := make(kadm.TopicDetails)
+		for _, need := range m.watch.needs {
+			d := watched(1, topics.Partitions, 1)
+			d.Topic, d.AuthorizedOperations = need.Name, need.Operations
+			details[need.Name] = d
+		}
+		if err := m.watch.judge(details); err != nil || len(details) != 6 {
+			t.Errorf("%+v: %d topics: %v", u, len(details), err)
 		}
 	}
 }

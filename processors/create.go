@@ -25,21 +25,6 @@ const (
 	outcomeBytesMax   = 2<<20 + headersBytesMax
 )
 
-// Uses returns what a process that runs these parts of the pipeline does with the topics.
-func (t Topics) Uses(dedup, window, archive bool) []TopicUse {
-	uses := []TopicUse{
-		{Topic: string(t.Raw), Read: dedup},
-		{Topic: string(t.Events), Read: window || archive, Write: dedup || window},
-		{Topic: string(t.Rejects), Write: dedup},
-		{Topic: string(DedupTable), Read: true, Write: dedup},
-		{Topic: string(WindowTable), Read: true, Write: window},
-	}
-	if !t.Keyed {
-		uses = append(uses, TopicUse{Topic: string(DedupLoop), Read: dedup, Write: dedup})
-	}
-	return uses
-}
-
 // TopicSpec is a topic as Gantry needs it.
 type TopicSpec struct {
 	Name       string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gantry/store"
 )
@@ -81,9 +83,10 @@ func NewMonitor(k Kafka, inputs []Input, topics []string, log *slog.Logger, reg 
 	}
 }
 
-// Watch makes Run look after these topics, each of which has so many partitions. It is called before Run.
-func (m *Monitor) Watch(uses []TopicUse, partitions int) {
-	m.watch = &topicWatch{uses: uses, partitions: partitions}
+// Watch makes Run look after the topics of this list, each of which has so many partitions. It is called before Run.
+func (m *Monitor) Watch(needs []Access, partitions int) {
+	needs = slices.DeleteFunc(slices.Clone(needs), func(a Access) bool { return a.Resource != kmsg.ACLResourceTypeTopic })
+	m.watch = &topicWatch{needs: needs, partitions: partitions}
 }
 
 // Condition is what is wrong with the brokers or the topics.

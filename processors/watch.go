@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gantry/store"
 )
@@ -20,17 +21,11 @@ var (
 	errRefused  = errors.New("the user may not")
 )
 
-// TopicUse is what a process does with a topic.
-type TopicUse struct {
-	Topic       string
-	Read, Write bool
-}
-
 // topicWatch looks after the topics themselves. Clients do not tell enough: behind a topic that takes no records for
 // want of replicas a producer waits without a word; a topic that was re-created begins at offset 0 again, where whoever
 // reads it by its name takes new records for repeats, or passes over them.
 type topicWatch struct {
-	uses       []TopicUse
+	needs      []Access // of topics
 	partitions int
 
 	ids      map[string]kadm.TopicID // as first seen
@@ -44,9 +39,9 @@ const insyncInterval = 5 * time.Second
 // check asks for the topics and returns what is wrong with them: Final errors where one is no longer what it was,
 // others while it cannot be used. It returns nil for what the user may not ask.
 func (w *topicWatch) check(ctx context.Context, adm *kadm.Client) error {
-	names := make([]string, len(w.uses))
-	for i, u := range w.uses {
-		names[i] = u.Topic
+	names := make([]string, len(w.needs))
+	for i, n := range w.needs {
+		names[i] = n.Name
 	}
 	topics, err := adm.ListTopics(kadm.WithAuthorizedOps(ctx), names...)
 	if err != nil {
@@ -66,12 +61,12 @@ func (w *topicWatch) judge(topics kadm.TopicDetails) error {
 		w.ids = make(map[string]kadm.TopicID)
 	}
 	var first error
-	for _, u := range w.uses {
-		d, ok := topics[u.Topic]
+	for _, n := range w.needs {
+		d, ok := topics[n.Name]
 		if !ok {
 			d.Err = kerr.UnknownTopicOrPartition
 		}
-		err := w.judgeTopic(u, d)
+		err := w.judgeTopic(n, d)
 		if Final(err) {
 			return err
 		}
@@ -82,29 +77,29 @@ func (w *topicWatch) judge(topics kadm.TopicDetails) error {
 	return first
 }
 
-func (w *topicWatch) judgeTopic(u TopicUse, d kadm.TopicDetail) error {
+func (w *topicWatch) judgeTopic(need Access, d kadm.TopicDetail) error {
 	if d.Err != nil {
-		return fmt.Errorf("topic %s: %w", u.Topic, d.Err)
+		return fmt.Errorf("topic %s: %w", need.Name, d.Err)
 	}
-	if was, known := w.ids[u.Topic]; !known {
-		w.ids[u.Topic] = d.ID
+	if was, known := w.ids[need.Name]; !known {
+		w.ids[need.Name] = d.ID
 	} else if was != d.ID {
 		return fmt.Errorf("%w: topic %s was deleted and created again (id %v, was %v): %s",
-			ErrTopicChanged, u.Topic, d.ID, was, store.StartAnew)
+			ErrTopicChanged, need.Name, d.ID, was, store.StartAnew)
 	}
 	if n := len(d.Partitions); n != w.partitions {
-		return partitionsError(u.Topic, n, w.partitions)
+		return partitionsError(need.Name, n, w.partitions)
 	}
-	if err := mayUse(u, d.AuthorizedOperations); err != nil {
+	if err := mayUse(need, d.AuthorizedOperations); err != nil {
 		return err
 	}
 	for _, p := range d.Partitions.Sorted() {
-		switch least := w.insync[u.Topic]; {
+		switch least := w.insync[need.Name]; {
 		case p.Leader < 0:
-			return fmt.Errorf("partition %d of %s: %w", p.Partition, u.Topic, errNoLeader)
-		case u.Write && len(p.ISR) < least:
+			return fmt.Errorf("partition %d of %s: %w", p.Partition, need.Name, errNoLeader)
+		case slices.Contains(need.Operations, kmsg.ACLOperationWrite) && len(p.ISR) < least:
 			return fmt.Errorf("partition %d of %s takes no records: %w: %d, min.insync.replicas is %d",
-				p.Partition, u.Topic, errReplicas, len(p.ISR), least)
+				p.Partition, need.Name, errReplicas, len(p.ISR), least)
 		}
 	}
 	return nil
@@ -117,17 +112,15 @@ func partitionsError(topic string, have, want int) error {
 		"away: use new topics and groups", ErrTopicChanged, topic, have, want)
 }
 
-// mayUse says which operation the user lacks. Brokers that do not tell what a user may do are believed to let it.
-func mayUse(u TopicUse, may []kadm.ACLOperation) error {
-	if len(may) == 0 {
+// mayUse says which operation the user lacks, of reading and writing: those that a client does not report by itself.
+// Brokers that do not tell what a user may do are believed to let it.
+func mayUse(need Access, may []kadm.ACLOperation) error {
+	if len(may) == 0 || slices.Contains(may, kadm.OpAll) {
 		return nil
 	}
-	for _, need := range []struct {
-		op     kadm.ACLOperation
-		wanted bool
-	}{{kadm.OpRead, u.Read}, {kadm.OpWrite, u.Write}} {
-		if need.wanted && !slices.Contains(may, need.op) && !slices.Contains(may, kadm.OpAll) {
-			return fmt.Errorf("%w %v topic %s", errRefused, need.op, u.Topic)
+	for _, op := range []kadm.ACLOperation{kadm.OpRead, kadm.OpWrite} {
+		if slices.Contains(need.Operations, op) && !slices.Contains(may, op) {
+			return fmt.Errorf("%w %v topic %s", errRefused, op, need.Name)
 		}
 	}
 	return nil

@@ -252,10 +252,7 @@ func (a *App) prepareServers(ctx context.Context) (err error) {
 	if err := a.kafka.Reachable(soon); err != nil {
 		return err
 	}
-	uses := processors.Uses{
-		Dedup: a.has(RoleDedup), Window: a.has(RoleWindow), Archive: a.archiveFS != nil, Serve: a.has(RoleServe),
-	}
-	if err := a.kafka.CheckAccess(ctx, a.topics.Access(uses)); err != nil {
+	if err := a.kafka.CheckAccess(ctx, a.access()); err != nil {
 		return err
 	}
 	adm, err := a.kafka.Admin()
@@ -280,6 +277,13 @@ func (a *App) prepareServers(ctx context.Context) (err error) {
 			"topic", d.Topic, "what", d.What, "have", d.Have, "want", d.Want)
 	}
 	return err
+}
+
+// access is what the brokers must allow for the roles of this process.
+func (a *App) access() []processors.Access {
+	return a.topics.Access(processors.Uses{
+		Dedup: a.has(RoleDedup), Window: a.has(RoleWindow), Archive: a.archiveFS != nil, Serve: a.has(RoleServe),
+	})
 }
 
 func (a *App) has(r Role) bool { return slices.Contains(a.o.Roles, r) }
@@ -361,7 +365,7 @@ func (a *App) wire() {
 	archived := processors.Input{Group: processors.ArchiveGroup, Topic: string(a.topics.Events)}
 	a.monitor = processors.NewMonitor(a.kafka, append(inputs, archived),
 		[]string{string(processors.DedupTable), string(processors.WindowTable)}, a.log, a.metrics)
-	a.monitor.Watch(a.topics.Uses(a.has(RoleDedup), a.has(RoleWindow), a.archiveFS != nil), a.topics.Partitions)
+	a.monitor.Watch(a.access(), a.topics.Partitions)
 	if a.has(RoleDedup) {
 		a.dedup = dedup.NewHandler(dedup.HandlerOptions{
 			Topics: a.topics, Rules: DedupOptions(c), Schemas: a.registry, EventSchema: a.schema,
