@@ -54,7 +54,7 @@ func (c *cli) run(cmd *cobra.Command, roles []app.Role) error {
 	}
 	ctx, stop := withLeaving(cmd.Context())
 	defer stop()
-	a, err := app.New(ctx, app.Options{Config: l.Config, Roles: roles, Version: versionText(), Logger: log})
+	a, err := app.New(app.Options{Config: l.Config, Roles: roles, Version: versionText(), Logger: log})
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func TestRedrivers(t *testing.T) {
 	random := rand.New(rand.NewPCG(harness.Seed(t), 9))
 	freshCluster(t)
 	createTopics(t)
-	a, err := app.New(t.Context(), app.Options{
+	a, err := app.New(app.Options{
 		Config: settings(t, ""), Roles: []app.Role{app.RoleDedup, app.RoleWindow}, Logger: harness.LogTo(t),
 	})
 	if err != nil {

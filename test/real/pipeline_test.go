@@ -20,7 +20,7 @@ type running struct {
 
 func start(t *testing.T, c config.Config) *running {
 	t.Helper()
-	a, err := app.New(t.Context(), app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: harness.LogTo(t)})
+	a, err := app.New(app.Options{Config: c, Roles: app.AllRoles, Version: "test", Logger: harness.LogTo(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

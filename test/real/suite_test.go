@@ -63,7 +63,7 @@ func (d *deployment) Servers(*testing.T) *suite.Servers {
 func (d *deployment) Start(t *testing.T, f suite.Feed) *suite.Pipeline {
 	t.Helper()
 	publisher, source, rows := newFeed(t, f)
-	a, err := app.New(t.Context(), app.Options{
+	a, err := app.New(app.Options{
 		Config: d.config, Roles: app.AllRoles, Forever: true, Version: "test", Logger: harness.LogTo(t),
 	})
 	if err != nil {

@@ -99,7 +99,7 @@ type member struct {
 func join(t *testing.T, s *Servers) (*member, error) {
 	c := Settings()
 	c.Kafka.Brokers, c.Registry.URL, c.State.Dir = s.Brokers, s.RegistryURL, t.TempDir()
-	a, err := app.New(t.Context(), app.Options{
+	a, err := app.New(app.Options{
 		Config: c, Roles: []app.Role{app.RoleDedup, app.RoleWindow}, Dynamic: true, Forever: true, Logger: harness.LogTo(t),
 	})
 	if err != nil {

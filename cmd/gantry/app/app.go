@@ -165,7 +165,7 @@ func DedupOptions(c *config.Config) dedup.Options {
 
 // New takes the port and opens the archive. It talks to no broker and no registry: those may be away, see Prepare. It
 // fails with everything it has opened closed.
-func New(_ context.Context, o Options) (_ *App, err error) {
+func New(o Options) (_ *App, err error) {
 	a := &App{o: o, log: o.Logger, topics: TopicsOf(&o.Config), metrics: prometheus.NewRegistry()}
 	a.starting = processors.NewCondition("gantry cannot start", a.log, a.metrics)
 	defer func() {

@@ -81,7 +81,7 @@ func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
 		}
 		d.widen(c, sensors)
 	}
-	if d.App, err = d.newApp(ctx, c); err != nil {
+	if d.App, err = d.newApp(c); err != nil {
 		return nil, err
 	}
 	soon, cancel := context.WithTimeout(ctx, devStartTimeout)
@@ -98,14 +98,14 @@ func NewDev(ctx context.Context, o DevOptions) (_ *Dev, err error) {
 // devStartTimeout bounds the wait for the embedded servers, which are in this process: they are there, or broken.
 const devStartTimeout = time.Minute
 
-func (d *Dev) newApp(ctx context.Context, c *config.Config) (*App, error) {
+func (d *Dev) newApp(c *config.Config) (*App, error) {
 	o := Options{
 		Config: *c, Roles: AllRoles, Dynamic: true, Forever: true, Version: d.o.Version, Logger: d.o.Logger,
 	}
-	a, err := New(ctx, o)
+	a, err := New(o)
 	if errors.Is(err, syscall.EADDRINUSE) && !d.o.Fixed("http.listen") {
 		o.Config.HTTP.Listen = "127.0.0.1:0"
-		a, err = New(ctx, o)
+		a, err = New(o)
 	}
 	return a, err
 }
