@@ -66,7 +66,7 @@ type compactFlags struct {
 func (o *compactFlags) chosen() (func(time.Time) bool, error) {
 	var only []time.Time
 	for _, text := range o.hours {
-		hour, err := time.Parse("2006-01-02T15", text)
+		hour, err := time.Parse(archive.HourFormat, text)
 		if err != nil {
 			return nil, usagef("--hour %q is not an hour like 2026-11-24T09", text)
 		}
@@ -75,7 +75,7 @@ func (o *compactFlags) chosen() (func(time.Time) bool, error) {
 	var before time.Time
 	if o.before != "" {
 		var err error
-		if before, err = time.Parse("2006-01-02T15", o.before); err != nil {
+		if before, err = time.Parse(archive.HourFormat, o.before); err != nil {
 			if before, err = time.Parse(time.DateOnly, o.before); err != nil {
 				return nil, usagef("--before %q is neither a day like 2026-11-24 nor an hour like 2026-11-24T09", o.before)
 			}
@@ -230,7 +230,7 @@ func (r *compactResult) String() string {
 	var rest []string
 	sealed := 0
 	for _, h := range r.Hours {
-		hour := h.Hour.Format("2006-01-02T15")
+		hour := h.Hour.Format(archive.HourFormat)
 		switch {
 		case h.Sealed:
 			sealed++

@@ -104,7 +104,7 @@ func statusText(url string, s *archive.Status) string {
 			for _, t := range archive.Tables {
 				if n := h.Tables[t]; n != nil {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
-						h.Hour.Format("2006-01-02T15"), state, t, n.Files, n.Rows, n.Bytes, h.Why)
+						h.Hour.Format(archive.HourFormat), state, t, n.Files, n.Rows, n.Bytes, h.Why)
 				}
 			}
 		}

@@ -134,7 +134,7 @@ func (c *Compactor) finishSeals(ctx context.Context) error {
 			err = c.finish(m)
 		}
 		if err != nil {
-			return fmt.Errorf("finish the seal of %s: %w", hour.Format(hourFormat), err)
+			return fmt.Errorf("finish the seal of %s: %w", hour.Format(HourFormat), err)
 		}
 	}
 	return nil
@@ -148,7 +148,7 @@ func (c *Compactor) Compact(ctx context.Context, hour time.Time) (m *Manifest, s
 	hour = hour.UTC().Truncate(time.Hour)
 	m, sealed, err = c.compact(ctx, hour)
 	if err != nil {
-		err = fmt.Errorf("compact %s: %w", hour.Format(hourFormat), err)
+		err = fmt.Errorf("compact %s: %w", hour.Format(HourFormat), err)
 	}
 	return m, sealed, err
 }

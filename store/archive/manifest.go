@@ -128,17 +128,17 @@ func decodeManifest(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// hourFormat is how hours are named in the names of files and on the command line.
-const hourFormat = "2006-01-02T15"
+// HourFormat is how an hour of event time is named, in the names of files and on the command line; UTC.
+const HourFormat = "2006-01-02T15"
 
 // manifestName holds the generation: of two compactions that start from one state, one creates it.
 func manifestName(hour time.Time, generation int) string {
-	return path.Join(manifestDir, fmt.Sprintf("%s-%05d.json", hour.UTC().Format(hourFormat), generation))
+	return path.Join(manifestDir, fmt.Sprintf("%s-%05d.json", hour.UTC().Format(HourFormat), generation))
 }
 
 // sealedName is the name of a merged file; the generation tells it from the one that it replaces.
 func sealedName(t Table, hour time.Time, generation int) string {
-	name := fmt.Sprintf("sealed-%s-%05d%s", hour.UTC().Format(hourFormat), generation, dataExt)
+	name := fmt.Sprintf("sealed-%s-%05d%s", hour.UTC().Format(HourFormat), generation, dataExt)
 	return path.Join(HourDir(t, hour), name)
 }
 
@@ -157,19 +157,19 @@ const sealPrefix = "seal-"
 // sealTempName is where a merged file waits for its manifest. The id tells attempts apart.
 func sealTempName(t Table, hour time.Time, generation int, id intentID) string {
 	return path.Join(tempDir, fmt.Sprintf("%s%s-%05d-%x-%s%s",
-		sealPrefix, hour.UTC().Format(hourFormat), generation, id, t, tempExt))
+		sealPrefix, hour.UTC().Format(HourFormat), generation, id, t, tempExt))
 }
 
 // parseSeal reads hour and generation from the base name of a manifest or, without its prefix, of a merged file.
 func parseSeal(base string) (hour time.Time, generation int, ok bool) {
-	if len(base) < len(hourFormat)+6 || base[len(hourFormat)] != '-' {
+	if len(base) < len(HourFormat)+6 || base[len(HourFormat)] != '-' {
 		return time.Time{}, 0, false
 	}
-	hour, err := time.Parse(hourFormat, base[:len(hourFormat)])
+	hour, err := time.Parse(HourFormat, base[:len(HourFormat)])
 	if err != nil {
 		return time.Time{}, 0, false
 	}
-	n, err := strconv.ParseUint(base[len(hourFormat)+1:len(hourFormat)+6], 10, 31)
+	n, err := strconv.ParseUint(base[len(HourFormat)+1:len(HourFormat)+6], 10, 31)
 	return hour, int(n), err == nil
 }
 
@@ -221,7 +221,7 @@ func readManifest(fsys Reader, hour time.Time, generation int) (*Manifest, error
 	}
 	m, err := decodeManifest(data)
 	if err == nil && (!m.Hour.Equal(hour) || m.Generation != generation) {
-		err = fmt.Errorf("%w: it is that of %s, generation %d", ErrManifestCorrupt, m.Hour.Format(hourFormat), m.Generation)
+		err = fmt.Errorf("%w: it is that of %s, generation %d", ErrManifestCorrupt, m.Hour.Format(HourFormat), m.Generation)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", name, err)

@@ -142,10 +142,7 @@ func keptIntents(ctx context.Context, fsys Reader, extents []Extent, visit func(
 	if err != nil {
 		return fmt.Errorf("list intents: %w", err)
 	}
-	end := make(map[int32]int64)
-	for _, x := range extents {
-		end[x.Partition] = x.End
-	}
+	end := endsOf(extents)
 	for _, e := range slices.Backward(entries) { // by partition, and start
 		partition, start, rest, ok := parseStart(e.Name)
 		if !ok || rest != "" || start >= end[partition] {
