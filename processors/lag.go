@@ -235,3 +235,23 @@ func listed(offsets kadm.ListedOffsets, err error) (map[string]map[int32]int64, 
 	})
 	return all, nil
 }
+
+// TopicOffsets returns, by partition, what kadm has listed of one topic. It fails where a partition has no answer.
+func TopicOffsets(offsets kadm.ListedOffsets, err error) ([]int64, error) {
+	all, err := listed(offsets, err)
+	if err != nil {
+		return nil, err
+	}
+	for topic, partitions := range all {
+		list := make([]int64, len(partitions))
+		for p := range list {
+			offset, ok := partitions[int32(p)]
+			if !ok {
+				return nil, fmt.Errorf("%s: partition %d of %d is unknown", topic, p, len(list))
+			}
+			list[p] = offset
+		}
+		return list, nil
+	}
+	return nil, nil
+}

@@ -23,28 +23,20 @@ type span struct{ from, to int64 }
 // bounds returns what a topic holds now, up to the high watermarks: records of transactions that are still open too, so
 // that a reader of committed records waits for them.
 func (q *Queue) bounds(ctx context.Context, topic string) (spans, error) {
-	starts, err := q.adm.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := processors.TopicOffsets(q.adm.ListStartOffsets(ctx, topic))
 	if err != nil {
 		return nil, fmt.Errorf("start of %s: %w", topic, err)
 	}
-	ends, err := q.adm.ListEndOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := processors.TopicOffsets(q.adm.ListEndOffsets(ctx, topic))
 	if err != nil {
 		return nil, fmt.Errorf("end of %s: %w", topic, err)
 	}
-	s := make(spans, len(ends[topic]))
-	for p := range s {
-		start, ok := starts.Lookup(topic, int32(p))
-		end, ok2 := ends.Lookup(topic, int32(p))
-		if !ok || !ok2 {
-			return nil, fmt.Errorf("%s: partition %d of %d is unknown", topic, p, len(s))
-		}
-		s[p] = span{start.Offset, max(start.Offset, end.Offset)}
+	if len(starts) != len(ends) {
+		return nil, fmt.Errorf("%s has %d partitions, a moment ago it had %d", topic, len(ends), len(starts))
+	}
+	s := make(spans, len(ends))
+	for p, start := range starts {
+		s[p] = span{start, max(start, ends[p])}
 	}
 	return s, nil
 }

@@ -87,28 +87,20 @@ func committed(ctx context.Context, adm *kadm.Client, group string) (kadm.Offset
 
 // spans returns what a topic holds, up to its last stable offsets, by partition.
 func spans(ctx context.Context, adm *kadm.Client, topic string, commits kadm.OffsetResponses) ([]Span, error) {
-	ends, err := adm.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := processors.TopicOffsets(adm.ListCommittedOffsets(ctx, topic))
 	if err != nil {
 		return nil, fmt.Errorf("end of %s: %w", topic, err)
 	}
-	starts, err := adm.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := processors.TopicOffsets(adm.ListStartOffsets(ctx, topic))
 	if err != nil {
 		return nil, fmt.Errorf("start of %s: %w", topic, err)
 	}
-	s := make([]Span, len(ends[topic]))
-	for p := range s {
-		start, ok := starts.Lookup(topic, int32(p))
-		end, ok2 := ends.Lookup(topic, int32(p))
-		if !ok || !ok2 {
-			return nil, fmt.Errorf("%s: partition %d of %d is unknown", topic, p, len(s))
-		}
-		s[p] = Span{Start: start.Offset, End: max(end.Offset, start.Offset)}
+	if len(starts) != len(ends) {
+		return nil, fmt.Errorf("%s has %d partitions, a moment ago it had %d", topic, len(starts), len(ends))
+	}
+	s := make([]Span, len(ends))
+	for p, start := range starts {
+		s[p] = Span{Start: start, End: max(ends[p], start)}
 		if c, ok := commits.Lookup(topic, int32(p)); ok {
 			s[p].Committed = max(c.At, 0)
 			for _, h := range processors.ParseHoles(c.Metadata) {

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"gantry/cmd/gantry/config"
+	"gantry/processors"
 	"gantry/store/archive"
 )
 
@@ -21,33 +22,21 @@ func SettledAfter(c *config.Config) time.Duration {
 // is none, for its end.
 func Published(ctx context.Context, adm *kadm.Client, topic string) func(time.Time) ([]int64, error) {
 	return func(at time.Time) ([]int64, error) {
-		listed, err := adm.ListOffsetsAfterMilli(ctx, at.UnixMilli(), topic)
-		return byPartition(topic, listed, err)
+		offsets, err := processors.TopicOffsets(adm.ListOffsetsAfterMilli(ctx, at.UnixMilli(), topic))
+		if err != nil {
+			return nil, fmt.Errorf("offsets of %s: %w", topic, err)
+		}
+		return offsets, nil
 	}
 }
 
 // Ends asks the brokers for the end of each partition.
 func Ends(ctx context.Context, adm *kadm.Client, topic string) ([]int64, error) {
-	listed, err := adm.ListEndOffsets(ctx, topic)
-	return byPartition(topic, listed, err)
-}
-
-func byPartition(topic string, listed kadm.ListedOffsets, err error) ([]int64, error) {
-	if err == nil {
-		err = listed.Error()
-	}
+	ends, err := processors.TopicOffsets(adm.ListEndOffsets(ctx, topic))
 	if err != nil {
 		return nil, fmt.Errorf("offsets of %s: %w", topic, err)
 	}
-	offsets := make([]int64, len(listed[topic]))
-	for p := range offsets {
-		l, ok := listed.Lookup(topic, int32(p))
-		if !ok {
-			return nil, fmt.Errorf("offsets of %s: partition %d of %d is unknown", topic, p, len(offsets))
-		}
-		offsets[p] = l.Offset
-	}
-	return offsets, nil
+	return ends, nil
 }
 
 // ReasonsUnsettled fills in why hours of a status are not sealed yet.
