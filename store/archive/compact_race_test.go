@@ -133,10 +133,10 @@ func TestCompactMechanismsAreNeeded(t *testing.T) {
 		explore func(func(archive.FS) archive.FS) error
 		without func(archive.FS) archive.FS
 	}{
-		{"exclusive manifests", random, func(f archive.FS) archive.FS { return overwriting{f} }},
-		{"manifests that stay", overtakeEverywhere, func(f archive.FS) archive.FS { return pruning{f} }},
+		{fstest.ExclusiveManifests, random, without(fstest.ExclusiveManifests)},
+		{fstest.LastingManifests, overtakeEverywhere, without(fstest.LastingManifests)},
 		{"inputs that go first", overtakeEverywhere, func(f archive.FS) archive.FS { return &hasty{FS: f} }},
-		{"inputs of the commit alone", random, func(f archive.FS) archive.FS { return greedy{f} }},
+		{fstest.NamedInputs, random, without(fstest.NamedInputs)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.explore(c.without)
@@ -146,23 +146,6 @@ func TestCompactMechanismsAreNeeded(t *testing.T) {
 			t.Log(err)
 		})
 	}
-}
-
-// pruning removes a manifest when the next one is created.
-type pruning struct{ archive.FS }
-
-func (f pruning) CreateExclusive(name string, data []byte) error {
-	err := f.FS.CreateExclusive(name, data)
-	if err != nil || path.Dir(name) != "_manifests" {
-		return err
-	}
-	entries, err := f.List("_manifests")
-	for _, e := range entries {
-		if hour := e.Name[:len("2026-11-24T08")]; strings.HasPrefix(path.Base(name), hour) && e.Name < path.Base(name) {
-			err = errors.Join(err, f.Remove(path.Join("_manifests", e.Name)))
-		}
-	}
-	return err
 }
 
 // hasty removes the inputs of a merged file after it has got its name.
@@ -193,22 +176,4 @@ func (f *hasty) List(dir string) ([]archive.Entry, error) {
 		f.renamed, f.later = false, nil
 	}
 	return f.FS.List(dir)
-}
-
-// greedy removes every file of an hour that is going to be exchanged.
-type greedy struct{ archive.FS }
-
-func (f greedy) Rename(oldName, newName string) error {
-	if strings.Contains(newName, "sealed-") {
-		entries, err := f.List(path.Dir(newName))
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if err := f.Remove(path.Join(path.Dir(newName), e.Name)); err != nil {
-				return err
-			}
-		}
-	}
-	return f.FS.Rename(oldName, newName)
 }

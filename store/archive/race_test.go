@@ -156,11 +156,11 @@ func TestMechanismsAreNeeded(t *testing.T) {
 		explore func(func(archive.FS) archive.FS) error
 		without func(archive.FS) archive.FS
 	}{
-		{"exclusive intents", pair, func(f archive.FS) archive.FS { return overwriting{f} }},
+		{fstest.ExclusiveIntents, pair, without(fstest.ExclusiveIntents)},
 		{"memory of repeats", crash, func(f archive.FS) archive.FS { return forgetful{f} }},
-		{"look for newer intents", pair, func(f archive.FS) archive.FS { return &blind{FS: f} }},
-		{"repeated renames", crash, func(f archive.FS) archive.FS { return &selfish{FS: f} }},
-		{"a sweep that spares the next commit", pair, func(f archive.FS) archive.FS { return eager{f} }},
+		{fstest.NewerIntents, pair, without(fstest.NewerIntents)},
+		{fstest.RepeatedRenames, crash, without(fstest.RepeatedRenames)},
+		{fstest.SparingSweep, pair, without(fstest.SparingSweep)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.explore(c.without)
@@ -172,12 +172,9 @@ func TestMechanismsAreNeeded(t *testing.T) {
 	}
 }
 
-// overwriting lets the last creator of an intent win.
-type overwriting struct{ archive.FS }
-
-func (f overwriting) CreateExclusive(name string, data []byte) error {
-	_ = f.Remove(name)
-	return f.FS.CreateExclusive(name, data)
+// without wraps a file system for who is to lack one of fstest's mechanisms.
+func without(mechanism string) func(archive.FS) archive.FS {
+	return func(f archive.FS) archive.FS { return fstest.Without(mechanism, f) }
 }
 
 // forgetful keeps intents without what tells repeats.
@@ -186,64 +183,4 @@ type forgetful struct{ archive.FS }
 func (f forgetful) CreateExclusive(name string, data []byte) error {
 	data, err := archive.WithoutMarks(data)
 	return errors.Join(err, f.FS.CreateExclusive(name, data))
-}
-
-// blind shows the intents, after it has created one, as if there were none newer.
-type blind struct {
-	archive.FS
-	created string
-}
-
-func (f *blind) CreateExclusive(name string, data []byte) error {
-	err := f.FS.CreateExclusive(name, data)
-	if err == nil {
-		f.created = name
-	}
-	return err
-}
-
-func (f *blind) List(dir string) ([]archive.Entry, error) {
-	entries, err := f.FS.List(dir)
-	if dir != "_intents" || f.created == "" {
-		return entries, err
-	}
-	var older []archive.Entry
-	for _, e := range entries {
-		if dir+"/"+e.Name <= f.created {
-			older = append(older, e)
-		}
-	}
-	f.created = ""
-	return older, err
-}
-
-// selfish renames files of its own intents only.
-type selfish struct {
-	archive.FS
-	created bool
-}
-
-func (f *selfish) CreateExclusive(name string, data []byte) error {
-	f.created = true
-	return f.FS.CreateExclusive(name, data)
-}
-
-func (f *selfish) Rename(oldName, newName string) error {
-	if !f.created {
-		return nil
-	}
-	return f.FS.Rename(oldName, newName)
-}
-
-// eager sweeps every temporary file.
-type eager struct{ archive.FS }
-
-func (f eager) List(dir string) ([]archive.Entry, error) {
-	entries, err := f.FS.List(dir)
-	if dir == "_temporary" {
-		for _, e := range entries {
-			_ = f.Remove(dir + "/" + e.Name)
-		}
-	}
-	return entries, err
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gantry/store/archive/fstest"
 )
 
 // What make simulate passes on. Without any of it the tests run as many schedules as every change can wait for.
@@ -133,7 +135,7 @@ var near = map[string]uint64{
 
 // rare is a mechanism whose absence shows in none of thousands of schedules in a row: it is looked for where -seeds asks
 // for more of them. The tests of compaction in store/archive show that it is needed in a schedule made for it.
-const rare = lastingManifests
+const rare = fstest.LastingManifests
 
 // TestEveryMechanismIsNeeded takes one mechanism out at a time. The simulation must see what it prevents, and nothing
 // in the same schedule with the mechanism in its place.

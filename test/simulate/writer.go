@@ -39,7 +39,7 @@ func (x *writer) String() string { return fmt.Sprintf("%v: %s", x.proc, x.name) 
 func (x *writer) start(p *process, name string, run func()) {
 	x.w, x.proc, x.name = p.w, p, name
 	x.fs = &fstest.Faulty{
-		FS: p.w.archiveWithout(&deferring{FS: p.w.files, x: x}),
+		FS: fstest.Without(p.w.o.Without, &deferring{FS: p.w.files, x: x}),
 		Decide: func(op, name string) fstest.Fault {
 			x.wait(op + " " + name)
 			if x.gone {

@@ -1,4 +1,5 @@
-// Package fstest holds what tests of the archive share: the contract of archive.FS, and a file system that fails.
+// Package fstest holds what tests of the archive share: the contract of archive.FS, a file system that fails, and ones that
+// lack a mechanism.
 package fstest
 
 import (
