@@ -17,6 +17,7 @@ import (
 
 	"gantry/codecs"
 	"gantry/store/archive"
+	"gantry/store/archive/fstest"
 )
 
 // found is what read.py prints of a folder.
@@ -55,7 +56,7 @@ func TestReadersAgree(t *testing.T) {
 			defer fsys.Close()
 			fill(t, fsys)
 			open := snapshot(t, fsys, "with every revision")
-			seal(t, fsys)
+			fstest.Seal(t, fsys)
 			sealed := snapshot(t, fsys, "sealed")
 			agree(t, python, "pyarrow", open, sealed)
 			agree(t, python, "duckdb", open, sealed)
@@ -136,23 +137,6 @@ func windowRecord(s int, start, ordinal int64, revision int32) archive.Record {
 		w.FlagCounts[0], w.FlagCounts[s%5] = revision, 7
 	}
 	return archive.Record{Ordinal: ordinal, Event: &codecs.Event{Kind: codecs.KindWindow, Window: w}}
-}
-
-func seal(t *testing.T, fsys archive.FS) {
-	t.Helper()
-	c, err := archive.NewCompactor(t.Context(), fsys, archive.DefaultCompactOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	now, err := archive.ReadArchived(fsys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, hour := range now.Unsealed() {
-		if _, _, err := c.Compact(t.Context(), hour); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // contents are an archive's files, where a reader finds them, and what Gantry finds in them.

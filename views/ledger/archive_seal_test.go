@@ -10,25 +10,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"gantry/store/archive"
+	"gantry/store/archive/fstest"
 )
-
-// compact seals every hour that has something new.
-func compact(t *testing.T, fsys archive.FS) {
-	t.Helper()
-	c, err := archive.NewCompactor(t.Context(), fsys, archive.DefaultCompactOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	now, err := archive.ReadArchived(fsys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, hour := range now.Unsealed() {
-		if _, _, err := c.Compact(t.Context(), hour); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // sealedDay is the archive of a day whose hours are sealed, the cluster that has its topics, and how to compare them.
 func sealedDay(t *testing.T) (*world, *cluster, *archive.Memory, func(archive.Reader) *ArchiveReport) {
@@ -36,7 +19,7 @@ func sealedDay(t *testing.T) (*world, *cluster, *archive.Memory, func(archive.Re
 	w, mem := day(), archive.NewMemory()
 	c := startCluster(t, w)
 	fill(t, w, mem, inTwo)
-	compact(t, mem)
+	fstest.Seal(t, mem)
 	return w, c, mem, func(fsys archive.Reader) *ArchiveReport {
 		t.Helper()
 		r, err := VerifyArchive(t.Context(), c.o, fsys)
@@ -166,7 +149,7 @@ func TestVerifySuperseded(t *testing.T) {
 	w, mem := day(), archive.NewMemory()
 	fill(t, w, mem, inTwo)
 	a := load(t, w, mem)
-	compact(t, mem)
+	fstest.Seal(t, mem)
 	manifests, err := archive.Manifests(mem)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +199,7 @@ func TestVerifyWhileMerging(t *testing.T) {
 	w, mem := day(), archive.NewMemory()
 	c := startCluster(t, w)
 	fill(t, w, mem, inTwo)
-	fsys := &merging{Memory: mem, reads: 2, compact: func() { compact(t, mem) }}
+	fsys := &merging{Memory: mem, reads: 2, compact: func() { fstest.Seal(t, mem) }}
 	r, err := VerifyArchive(t.Context(), c.o, fsys)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +239,7 @@ func TestVerifyPutBack(t *testing.T) {
 	c := startCluster(t, w)
 	fill(t, w, mem, inTwo)
 	copied := mem.Clone()
-	compact(t, mem)
+	fstest.Seal(t, mem)
 	for name, err := range archive.Walk(copied, archive.TableRaw) {
 		if err != nil {
 			t.Fatal(err)
