@@ -26,7 +26,7 @@ func TestCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { port.Close() })
-	servers := " --kafka.brokers " + freeAddress(t) + " --registry.url http://" + freeAddress(t)
+	servers := " --kafka.brokers " + harness.FreeAddress(t) + " --registry.url http://" + harness.FreeAddress(t)
 	const away = " --kafka.brokers 127.0.0.1:1" // nothing listens there
 
 	for _, tt := range []struct {

@@ -1,9 +1,7 @@
 package test
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"gantry/cmd/gantry/app"
 	"gantry/cmd/gantry/feed"
@@ -46,9 +44,7 @@ func simulating(t *testing.T, data string, sensors int, rate float64) app.DevOpt
 // running is a dev that runs until it is stopped.
 type running struct {
 	*app.Dev
-	t      *testing.T
-	cancel context.CancelFunc
-	ended  chan error
+	*harness.Running
 }
 
 func start(t *testing.T, o app.DevOptions) *running {
@@ -57,29 +53,7 @@ func start(t *testing.T, o app.DevOptions) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Dev: d, t: t, cancel: cancel, ended: make(chan error, 1)}
-	go func() { r.ended <- d.Run(ctx) }()
-	t.Cleanup(r.stop)
-	return r
-}
-
-// stop ends the dev as SIGTERM does. It is no error that it has been stopped already.
-func (r *running) stop() {
-	r.t.Helper()
-	if r.ended == nil {
-		return
-	}
-	r.cancel()
-	select {
-	case err := <-r.ended:
-		if err != nil {
-			r.t.Errorf("dev ended with %v", err)
-		}
-	case <-time.After(harness.StopPatience):
-		r.t.Errorf("dev has not stopped within %v", harness.StopPatience)
-	}
-	r.ended = nil
+	return &running{Dev: d, Running: harness.Background(t, "dev", d.Run)}
 }
 
 func embedded(t *testing.T, data string) *app.Embedded {

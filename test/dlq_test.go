@@ -111,7 +111,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("%+v", shown)
 	}
 	harness.Archived(t, d.Brokers(), seen)
-	d.stop()
+	d.Stop()
 
 	o, report := suite.Inspect(t, folder(data))
 	totals := report.Totals

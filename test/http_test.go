@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -18,30 +17,15 @@ import (
 	"gantry/test/harness"
 )
 
-func request(t *testing.T, d *running, path string) (int, []byte) {
-	t.Helper()
-	resp, err := http.Get("http://" + d.Address() + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	http.DefaultClient.CloseIdleConnections()
-	return resp.StatusCode, body
-}
-
 func status(t *testing.T, d *running, path string) int {
 	t.Helper()
-	code, _ := request(t, d, path)
+	code, _ := harness.Get(t, d.Address(), path)
 	return code
 }
 
 func get(t *testing.T, d *running, path string, into any) {
 	t.Helper()
-	code, body := request(t, d, path)
+	code, body := harness.Get(t, d.Address(), path)
 	if err := json.Unmarshal(body, into); err != nil || code != http.StatusOK {
 		t.Fatalf("GET %s: %d, %v\n%.2000s", path, code, err, body)
 	}
@@ -169,7 +153,7 @@ var metricNames = []string{
 
 func metrics(t *testing.T, d *running) {
 	t.Helper()
-	_, body := request(t, d, "/metrics")
+	_, body := harness.Get(t, d.Address(), "/metrics")
 	for _, name := range metricNames {
 		if !bytes.Contains(body, []byte("\n# TYPE "+name+" ")) {
 			t.Errorf("%s is not at /metrics", name)

@@ -29,7 +29,7 @@ func TestKill(t *testing.T) {
 	} else {
 		u = embeddedSuite.Reference(t)
 	}
-	data, kafka := t.TempDir(), freeAddress(t)
+	data, kafka := t.TempDir(), harness.FreeAddress(t)
 	for i := range kills {
 		p := launch(t, u.Path, data, kafka, speed)
 		life := time.Duration(random.Int64N(int64(lifeMax)))
@@ -53,6 +53,6 @@ func TestKill(t *testing.T) {
 func launch(t *testing.T, path, data, kafka, speed string) *harness.Process {
 	t.Helper()
 	return harness.Launch(t, "dev", nil, "dev", "--input", path, "--data", data, "--rebase", "none", "--speed", speed,
-		"--http", "127.0.0.1:0", "--kafka.brokers", kafka, "--registry.url", "http://"+freeAddress(t),
+		"--http", "127.0.0.1:0", "--kafka.brokers", kafka, "--registry.url", "http://"+harness.FreeAddress(t),
 		"--window.idleTimeout", "1s", "--archive.flushInterval", "1s")
 }

@@ -41,7 +41,7 @@ func (f folder) Start(t *testing.T, feed suite.Feed) *suite.Pipeline {
 		o.Speed = feed.Speed
 	}
 	d := start(t, o)
-	return &suite.Pipeline{Brokers: d.Brokers(), Rows: d.Total, Stop: d.stop}
+	return &suite.Pipeline{Brokers: d.Brokers(), Rows: d.Total, Stop: d.Stop}
 }
 
 func (f folder) Servers(t *testing.T) *suite.Servers {

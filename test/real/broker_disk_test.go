@@ -15,18 +15,13 @@ func TestBrokerDiskFull(t *testing.T) {
 	archiveDisk := harness.SmallDisk(t, 16)
 	freshCluster(t)
 	createTopics(t)
-	windows := []string{"--window.length", steadyWindow.String(), "--window.grace", "1s", "--window.idleTimeout", "2s"}
+	windows := steadyArgs()
 	archiveURL := "file://" + archiveDisk
 	s := serve(t, disk, archiveURL, windows...)
 	s.ready()
 	feeding := feedSteadily(t, 3)
 	r := harness.NewReader(t, brokers(t))
-	flows := func(what string) {
-		t.Helper()
-		n := len(r.Readings)
-		r.Until(t, "readings "+what, func(o *harness.Outcomes) bool { return len(o.Readings) > n+2*steadySensors })
-	}
-	flows("before anything happens")
+	flows(t, r, "before anything happens")
 
 	for range harness.Number(t, "GANTRY_FULL", 1) {
 		free := harness.FillDisk(t, disk)
@@ -35,13 +30,13 @@ func TestBrokerDiskFull(t *testing.T) {
 			t.Error("errors of the type disk are not counted")
 		}
 		free()
-		flows("after space was freed")
+		flows(t, r, "after space was freed")
 		s.ready()
 	}
 
 	free := harness.FillDisk(t, archiveDisk)
 	harness.Await(t, "a batch that cannot be archived", func() bool { return s.errors("archive") > 0 })
-	flows("while the archive is full")
+	flows(t, r, "while the archive is full")
 	free()
 
 	feeding.cancel()

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"strconv"
@@ -76,12 +75,7 @@ type service struct {
 
 func serve(t *testing.T, state, archiveURL string, args ...string) *service {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := harness.FreeAddress(t)
 	p := launch(t, "real-0", state, archiveURL, append(args, "--http.listen", address)...)
 	return &service{Process: p, t: t, url: "http://" + address}
 }

@@ -31,7 +31,7 @@ func newBrokerPipeline(t *testing.T) *brokerPipeline {
 	createTopics(t)
 	p := &brokerPipeline{
 		t: t, adm: harness.Admin(t, brokers(t)), state: t.TempDir(), archiveURL: "file://" + t.TempDir(),
-		args: []string{"--window.length", steadyWindow.String(), "--window.grace", "1s", "--window.idleTimeout", "2s"},
+		args: steadyArgs(),
 	}
 	p.begin()
 	return p
@@ -148,12 +148,7 @@ func TestBrokerSettings(t *testing.T) {
 	p := newBrokerPipeline(t)
 	feeding := feedSteadily(t, 2)
 	r := harness.NewReader(t, brokers(t))
-	flows := func(what string) {
-		t.Helper()
-		n := len(r.Readings)
-		r.Until(t, "readings "+what, func(o *harness.Outcomes) bool { return len(o.Readings) > n+2*steadySensors })
-	}
-	flows("before anything happens")
+	flows(t, r, "before anything happens")
 
 	for _, topic := range []string{harness.EventsTopic, string(processors.WindowTable)} {
 		p.set(topic, "min.insync.replicas", "2")
@@ -162,14 +157,14 @@ func TestBrokerSettings(t *testing.T) {
 			t.Error("errors of the type replicas are not counted")
 		}
 		p.set(topic, "min.insync.replicas", "")
-		flows("with enough replicas again")
+		flows(t, r, "with enough replicas again")
 		p.ready()
 	}
 
 	// Every record fits, no batch does: it goes on with smaller ones.
 	for _, topic := range []string{harness.EventsTopic, string(processors.DedupTable)} {
 		p.set(topic, "max.message.bytes", "1500")
-		flows("with small batches for " + topic)
+		flows(t, r, "with small batches for "+topic)
 		p.ready()
 	}
 	// No record fits: it waits.
@@ -180,7 +175,7 @@ func TestBrokerSettings(t *testing.T) {
 	}
 	p.set(harness.EventsTopic, "max.message.bytes", "")
 	p.set(string(processors.DedupTable), "max.message.bytes", "")
-	flows("with large records again")
+	flows(t, r, "with large records again")
 	p.ready()
 
 	feeding.cancel()

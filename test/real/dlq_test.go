@@ -60,7 +60,7 @@ func TestRedrivers(t *testing.T) {
 		t.Logf("killed redrivers had sent %d, the last one %d", result.AlreadyRedriven, result.Sent)
 	})
 	outcomes.Until(t, "the redriven readings", func(o *harness.Outcomes) bool { return len(o.Readings) >= rejects })
-	pipeline.stop()
+	pipeline.Stop()
 
 	code, stdout, stderr := run(t, "verify", "--json", "--window.idleTimeout", "1s")
 	var report struct {

@@ -2,7 +2,6 @@ package real
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -35,7 +34,7 @@ func TestHDFSAway(t *testing.T) {
 	r.Until(t, "the first readings", func(o *harness.Outcomes) bool { return len(o.Readings) >= len(m.Readings)/4 })
 	servers(t, "pause", "namenode")
 	begin := time.Now()
-	pipeline.stop()
+	pipeline.Stop()
 	t.Logf("stopped in %v while the namenode hung", time.Since(begin).Round(time.Millisecond))
 
 	servers(t, "kill", "namenode")
@@ -44,8 +43,8 @@ func TestHDFSAway(t *testing.T) {
 	if err := <-feeding; err != nil {
 		t.Fatalf("feed: %v", err)
 	}
-	if status, body := get(t, pipeline.Address(), "/readyz"); status != http.StatusServiceUnavailable ||
-		!strings.Contains(body, "connect to HDFS") {
+	if status, body := harness.Get(t, pipeline.Address(), "/readyz"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(string(body), "connect to HDFS") {
 		t.Errorf("readyz without HDFS: %d %s", status, body)
 	}
 	if s := metric(t, pipeline.Address(), "stream_processor_archive_failing_seconds"); s <= 0 {
@@ -54,37 +53,23 @@ func TestHDFSAway(t *testing.T) {
 	servers(t, "start", "namenode", "datanode")
 	harness.Archived(t, brokers(t), r.Outcomes)
 	harness.Await(t, "readiness", func() bool {
-		status, _ := get(t, pipeline.Address(), "/readyz")
+		status, _ := harness.Get(t, pipeline.Address(), "/readyz")
 		return status == http.StatusOK
 	})
 	if s := metric(t, pipeline.Address(), "stream_processor_archive_failing_seconds"); s != 0 {
 		t.Errorf("the archive works, and is said to have failed for %v s", s)
 	}
-	pipeline.stop()
+	pipeline.Stop()
 	m.Check(t, r.Outcomes)
 	harness.ArchiveHolds(t, c.Archive.URL, r.Outcomes)
 	clean(t, "--window.idleTimeout", "1s")
 }
 
-func get(t *testing.T, address, path string) (status int, body string) {
-	t.Helper()
-	resp, err := http.Get("http://" + address + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
-}
-
 // metric is the value of a metric without labels.
 func metric(t *testing.T, address, name string) float64 {
 	t.Helper()
-	_, body := get(t, address, "/metrics")
-	for line := range strings.Lines(body) {
+	_, body := harness.Get(t, address, "/metrics")
+	for line := range strings.Lines(string(body)) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 			if err != nil {

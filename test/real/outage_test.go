@@ -78,7 +78,7 @@ func TestRegistryOutage(t *testing.T) {
 	if len(r.Rejects) > 0 {
 		t.Errorf("rejected because of an outage: %v", r.Reasons())
 	}
-	pipeline.stop()
+	pipeline.Stop()
 	clean(t, "--window.idleTimeout", "1s")
 }
 

@@ -164,9 +164,7 @@ func TestRebalance(t *testing.T) {
 	rate := int(harness.Number(t, "GANTRY_RATE", 500))
 	freshCluster(t)
 	archiveURL, state := freshArchive(t), t.TempDir()
-	windows := []string{
-		"--window.length", steadyWindow.String(), "--window.grace", "1s", "--window.idleTimeout", "2s",
-	}
+	windows := steadyArgs()
 	i := &installation{
 		t: t, random: rand.New(rand.NewPCG(seed, 2)), adm: harness.Admin(t, brokers(t)),
 		launch: func(name string) *harness.Process { return launch(t, name, state, archiveURL, windows...) },

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -124,7 +123,7 @@ func newSoak(t *testing.T, f *fleet) *soak {
 		if m == s.victim {
 			what = "victim"
 		}
-		s.address[m] = freeAddress(t)
+		s.address[m] = harness.FreeAddress(t)
 		m.args = []string{"--http.listen", s.address[m]}
 		p := &processSeries{member: m, state: &series{name: what, unit: "B state", slack: 20e6}}
 		for _, q := range soakMetrics {
@@ -133,16 +132,6 @@ func newSoak(t *testing.T, f *fleet) *soak {
 		s.processes = append(s.processes, p)
 	}
 	return s
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // run samples and kills until the feed has ended.

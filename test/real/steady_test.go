@@ -61,6 +61,18 @@ const (
 	steadyWindow   = 10 * time.Second
 )
 
+// steadyArgs make a gantry run close the windows of a steady feed.
+func steadyArgs() []string {
+	return []string{"--window.length", steadyWindow.String(), "--window.grace", "1s", "--window.idleTimeout", "2s"}
+}
+
+// flows waits until two readings of each sensor, on average, have come since.
+func flows(t *testing.T, r *harness.Reader, what string) {
+	t.Helper()
+	n := len(r.Readings)
+	r.Until(t, "readings "+what, func(o *harness.Outcomes) bool { return len(o.Readings) > n+2*steadySensors })
+}
+
 // feedSteadily feeds 200 readings a second.
 func feedSteadily(t *testing.T, seed uint64) *steady {
 	t.Helper()

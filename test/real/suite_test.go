@@ -82,7 +82,7 @@ func (d *deployment) Start(t *testing.T, f suite.Feed) *suite.Pipeline {
 		if err := <-fed; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("feed: %v", err)
 		}
-		pipeline.stop()
+		pipeline.Stop()
 	})
 	t.Cleanup(stop)
 	return &suite.Pipeline{Brokers: d.config.Kafka.Brokers, Rows: rows, Stop: stop}

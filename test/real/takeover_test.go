@@ -2,8 +2,6 @@ package real
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,7 +40,7 @@ func takeover(t *testing.T, sensors int, standby bool) {
 			"--state.standby="+strconv.FormatBool(standby))
 	}
 	killed := start("real-1", "127.0.0.1:0")
-	address := freeAddress(t)
+	address := harness.FreeAddress(t)
 	survivor := start("real-2", address)
 	i := &installation{
 		t: t, adm: adm, groups: 2, run: map[string]*harness.Process{"real-1": killed, "real-2": survivor},
@@ -133,13 +131,15 @@ func lag(t *testing.T, adm *kadm.Client) (n int64) {
 // level tells whether the process shows its standby and that it is not behind.
 func level(t *testing.T, address string) bool {
 	const name = "stream_processor_standby_lag"
-	return strings.Contains(metrics(t, address), "\n"+name) && gauge(t, address, name) == 0
+	_, metrics := harness.Get(t, address, "/metrics")
+	return strings.Contains(string(metrics), "\n"+name) && gauge(t, address, name) == 0
 }
 
 // gauge is the sum of a metric over its labels.
 func gauge(t *testing.T, address, name string) (sum float64) {
 	t.Helper()
-	for line := range strings.Lines(metrics(t, address)) {
+	_, metrics := harness.Get(t, address, "/metrics")
+	for line := range strings.Lines(string(metrics)) {
 		if !strings.HasPrefix(line, name+"{") {
 			continue
 		}
@@ -150,18 +150,4 @@ func gauge(t *testing.T, address, name string) (sum float64) {
 		sum += v
 	}
 	return sum
-}
-
-func metrics(t *testing.T, address string) string {
-	t.Helper()
-	resp, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }

@@ -1,9 +1,7 @@
 package suite
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,7 +39,7 @@ func (s *Suite) Group(t *testing.T) {
 
 	readings := len(u.Outcomes.Readings)
 	harness.Follow(t, servers.Brokers, func(o *harness.Outcomes) bool { return len(o.Readings) >= readings/4 })
-	members[0].leave(t)
+	members[0].Stop()
 	seen := harness.Follow(t, servers.Brokers, func(o *harness.Outcomes) bool {
 		return len(o.Readings) >= readings/2
 	})
@@ -57,7 +55,7 @@ func (s *Suite) Group(t *testing.T) {
 		t.Errorf("feed: %v", err)
 	}
 	for i, m := range members {
-		m.leave(t)
+		m.Stop()
 		n := m.app.Counts()
 		t.Logf("member %d handled %d records, %d of them again, and published windows: %v", i, n.Read, n.Repeat,
 			n.WindowsPublished)
@@ -91,9 +89,8 @@ func shared(t *testing.T, servers *Servers, members int) {
 
 // member is a process of the group, without the views and the archive.
 type member struct {
-	app    *app.App
-	cancel context.CancelFunc
-	ended  chan error
+	app *app.App
+	*harness.Running
 }
 
 func join(t *testing.T, s *Servers) (*member, error) {
@@ -105,28 +102,7 @@ func join(t *testing.T, s *Servers) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	m := &member{app: a, cancel: cancel, ended: make(chan error, 1)}
-	go func() { m.ended <- a.Run(ctx) }()
-	t.Cleanup(func() { m.leave(t) })
-	return m, nil
-}
-
-func (m *member) leave(t *testing.T) {
-	t.Helper()
-	if m.ended == nil {
-		return
-	}
-	m.cancel()
-	select {
-	case err := <-m.ended:
-		if err != nil {
-			t.Errorf("a member ended with %v", err)
-		}
-	case <-time.After(harness.StopPatience):
-		t.Errorf("a member has not stopped within %v", harness.StopPatience)
-	}
-	m.ended = nil
+	return &member{app: a, Running: harness.Background(t, "a member", a.Run)}, nil
 }
 
 // publish replays a file in the background, as JSON, in a few seconds.
