@@ -112,12 +112,7 @@ func TestIntentCreatedAnewBeforeItIsRead(t *testing.T) {
 	slow := &beforeRead{FS: store}
 	fast := open(t, store, testOptions(10))
 	sleeper, reader := open(t, dying, testOptions(10)), open(t, slow, testOptions(10))
-	dying.Decide = func(op, _ string) fstest.Fault {
-		if op == "CreateExclusive" {
-			return fstest.CrashAfter
-		}
-		return fstest.None
-	}
+	dying.Decide = diesCreating
 	add(t, fast, log[:3]...)
 	flush(t, fast)
 	add(t, sleeper, log[:2]...)
@@ -146,12 +141,7 @@ func TestIntentCreatedAnewBeforeACompactorReadsIt(t *testing.T) {
 	store := archive.NewMemory()
 	dying := &fstest.Faulty{FS: store}
 	fast, sleeper := open(t, store, testOptions(10)), open(t, dying, testOptions(10))
-	dying.Decide = func(op, _ string) fstest.Fault {
-		if op == "CreateExclusive" {
-			return fstest.CrashAfter
-		}
-		return fstest.None
-	}
+	dying.Decide = diesCreating
 	add(t, fast, log[:3]...)
 	flush(t, fast)
 	add(t, sleeper, log[:2]...)
@@ -171,4 +161,12 @@ func TestIntentCreatedAnewBeforeACompactorReadsIt(t *testing.T) {
 	if err := checkOnce(store, log); err != nil {
 		t.Error(err)
 	}
+}
+
+// diesCreating ends a process behind its next commit.
+func diesCreating(op, _ string) fstest.Fault {
+	if op == "CreateExclusive" {
+		return fstest.CrashAfter
+	}
+	return fstest.None
 }

@@ -215,12 +215,7 @@ func TestBrokerLargeReject(t *testing.T) {
 // large sends a value that the client would refuse by its defaults, and the broker does not.
 func (p *producer) large(value []byte) {
 	p.t.Helper()
-	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(p.t)}.Options(),
-		kgo.DefaultProduceTopic(harness.RawTopic), kgo.ProducerBatchMaxBytes(2<<20),
-		kgo.ProducerBatchCompression(kgo.NoCompression()))...)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	client := rawClient(p.t, kgo.ProducerBatchMaxBytes(2<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	defer client.Close()
 	if err := client.ProduceSync(p.t.Context(), kgo.StringRecord(string(value))).FirstErr(); err != nil {
 		p.t.Fatal(err)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/cmd/gantry/config"
 	"gantry/cmd/gantry/feed"
@@ -142,6 +144,26 @@ func newReplay(t *testing.T, path string, speed feed.Speed) (*feed.Publisher, fe
 		t.Fatal(err)
 	}
 	return publisher, rows, file.Info.Rows
+}
+
+// rawClient returns a client that produces to traffic-raw; whoever asks for it closes it.
+func rawClient(t *testing.T, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	opts = slices.Concat(processors.Kafka{Brokers: brokers(t)}.Options(),
+		[]kgo.Opt{kgo.DefaultProduceTopic(harness.RawTopic)}, opts)
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// sensorRecord is a sensor's metadata as gantry sensors load publishes it.
+func sensorRecord(s *codecs.Sensor) *kgo.Record {
+	return &kgo.Record{
+		Key: []byte(s.SensorID), Value: codecs.AppendSensorJSON(nil, s),
+		Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
+	}
 }
 
 // replay publishes a file in the background, at a multiple of the road's time.

@@ -87,10 +87,7 @@ func backlog(t *testing.T, r *harness.Reader, prefix string, n int) {
 		s := codecs.Sensor{SensorID: fmt.Sprintf("%s%04d", prefix, i), Latitude: 34, Longitude: -118}
 		r := codecs.RawReading{SensorID: s.SensorID, Timestamp: codecs.Some(now), SpeedMPH: codecs.Some(55.0)}
 		readings = append(readings, &kgo.Record{Key: []byte(s.SensorID), Value: codecs.AppendRawJSON(nil, &r)})
-		sensors = append(sensors, &kgo.Record{
-			Key: []byte(s.SensorID), Value: codecs.AppendSensorJSON(nil, &s),
-			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
-		})
+		sensors = append(sensors, sensorRecord(&s))
 	}
 	before := len(r.Rejects)
 	produce(t, readings)
@@ -100,11 +97,7 @@ func backlog(t *testing.T, r *harness.Reader, prefix string, n int) {
 
 func produce(t *testing.T, records []*kgo.Record) {
 	t.Helper()
-	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(harness.RawTopic))...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := rawClient(t)
 	defer client.Close()
 	if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
 		t.Fatal(err)

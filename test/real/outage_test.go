@@ -90,11 +90,7 @@ type producer struct {
 
 func newProducer(t *testing.T) *producer {
 	t.Helper()
-	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(harness.RawTopic))...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := rawClient(t)
 	t.Cleanup(client.Close)
 	return &producer{t: t, client: client}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/codecs"
-	"gantry/processors"
 	"gantry/test/harness"
 )
 
@@ -82,21 +81,14 @@ func feedSteadily(t *testing.T, seed uint64) *steady {
 // feedAt feeds so many readings a second, of as many sensors.
 func feedAt(t *testing.T, seed uint64, rate int) *steady {
 	t.Helper()
-	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(harness.RawTopic), kgo.ProducerLinger(0))...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := rawClient(t, kgo.ProducerLinger(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &steady{model: harness.NewModel(steadyWindow), ended: make(chan error, 1), cancel: cancel}
 	sensors := make([]codecs.Sensor, rate)
 	records := make([]*kgo.Record, rate)
 	for i := range sensors {
 		sensors[i] = codecs.Sensor{SensorID: fmt.Sprintf("s%05d", i), Latitude: 34, Longitude: -118 - float64(i%1000)/1000}
-		records[i] = &kgo.Record{
-			Key: []byte(sensors[i].SensorID), Value: codecs.AppendSensorJSON(nil, &sensors[i]),
-			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
-		}
+		records[i] = sensorRecord(&sensors[i])
 	}
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		t.Fatal(err)

@@ -87,11 +87,7 @@ func takeover(t *testing.T, sensors int, standby bool) {
 // fillTables publishes a sensor's metadata and a reading for each of so many sensors.
 func fillTables(t *testing.T, sensors int) {
 	t.Helper()
-	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(harness.RawTopic))...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := rawClient(t)
 	defer client.Close()
 	var failed error // Flush waits for the promises, which run one after another
 	produce := func(r *kgo.Record) {
@@ -104,10 +100,7 @@ func fillTables(t *testing.T, sensors int) {
 	now := time.Now().UnixMilli()
 	for n := range sensors {
 		s := codecs.Sensor{SensorID: fmt.Sprintf("t%06d", n), Latitude: 34, Longitude: -118}
-		produce(&kgo.Record{
-			Key: []byte(s.SensorID), Value: codecs.AppendSensorJSON(nil, &s),
-			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
-		})
+		produce(sensorRecord(&s))
 		reading := codecs.RawReading{SensorID: s.SensorID, Timestamp: codecs.Some(now), SpeedMPH: codecs.Some(50.0)}
 		produce(&kgo.Record{Key: []byte(s.SensorID), Value: codecs.AppendRawJSON(nil, &reading)})
 	}

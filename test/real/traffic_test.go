@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gantry/codecs"
-	"gantry/processors"
 	"gantry/test/harness"
 )
 
@@ -37,19 +36,12 @@ const trafficInterval = time.Second
 // newTraffic publishes the sensors.
 func newTraffic(t *testing.T, seed uint64, rate int, window time.Duration, start time.Time) *traffic {
 	t.Helper()
-	client, err := kgo.NewClient(append(processors.Kafka{Brokers: brokers(t)}.Options(),
-		kgo.DefaultProduceTopic(harness.RawTopic), kgo.ProducerLinger(5*time.Millisecond))...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := rawClient(t, kgo.ProducerLinger(5*time.Millisecond))
 	t.Cleanup(client.Close)
 	var sensors []*kgo.Record
 	for i := range rate {
 		s := codecs.Sensor{SensorID: trafficSensor(i), Latitude: 34, Longitude: trafficLongitude(i)}
-		sensors = append(sensors, &kgo.Record{
-			Key: []byte(s.SensorID), Value: codecs.AppendSensorJSON(nil, &s),
-			Headers: []kgo.RecordHeader{{Key: codecs.HeaderKind, Value: []byte(codecs.KindSensor)}},
-		})
+		sensors = append(sensors, sensorRecord(&s))
 	}
 	if err := client.ProduceSync(t.Context(), sensors...).FirstErr(); err != nil {
 		t.Fatal(err)
